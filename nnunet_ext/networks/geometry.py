@@ -1,0 +1,132 @@
+"""Stages, strides and sizes of a planned U-Net, checked once and asked for by everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+
+@dataclass(frozen=True)
+class PlannedGeometry:
+    """Shape of a U-Net as the plans give it; level 0 is the full resolution.
+
+    Attributes:
+        features: channels of each level.
+        kernel_sizes: kernel of each level, one number an axis.
+        strides: downsampling before each level, one number an axis.
+        encoder_depths: convolutions or blocks of each encoder level.
+        decoder_depths: the same of the decoder, lowest resolution first as in the plans.
+    """
+
+    features: tuple[int, ...]
+    kernel_sizes: tuple[tuple[int, ...], ...]
+    strides: tuple[tuple[int, ...], ...]
+    encoder_depths: tuple[int, ...]
+    decoder_depths: tuple[int, ...]
+
+    @classmethod
+    def from_plan(
+        cls,
+        *,
+        dim: int,
+        n_stages: int,
+        features: int | Sequence[int],
+        kernel_sizes: int | Sequence[int | Sequence[int]],
+        strides: int | Sequence[int | Sequence[int]],
+        encoder_depths: int | Sequence[int],
+        decoder_depths: int | Sequence[int],
+    ) -> PlannedGeometry:
+        """Read the entries of ``arch_kwargs``, where one number may stand for every level or axis.
+
+        Raises:
+            ValueError: an entry that does not have one value a level, or a stride before the first level.
+
+        Example:
+            >>> geometry = PlannedGeometry.from_plan(
+            ...     dim=2, n_stages=2, features=[8, 16], kernel_sizes=3, strides=[1, [2, 1]],
+            ...     encoder_depths=2, decoder_depths=2)
+            >>> geometry.strides, geometry.output_scales()
+            (((1, 1), (2, 1)), [[1.0, 1.0]])
+        """
+        if n_stages < 1:
+            raise ValueError(f"n_stages must be at least 1, got {n_stages}")
+        geometry = cls(
+            features=_per_level("features_per_stage", features, n_stages),
+            kernel_sizes=_per_level_and_axis("kernel_sizes", kernel_sizes, n_stages=n_stages, dim=dim),
+            strides=_per_level_and_axis("strides", strides, n_stages=n_stages, dim=dim),
+            encoder_depths=_per_level("n_conv_per_stage or n_blocks_per_stage", encoder_depths, n_stages),
+            decoder_depths=_per_level("n_conv_per_stage_decoder", decoder_depths, n_stages - 1),
+        )
+        if any(stride != 1 for stride in geometry.strides[0]):
+            raise ValueError(
+                f"the first stride must be 1 along every axis, got {geometry.strides[0]}: the segmentation "
+                "would be smaller than the patch. Plan again with nnU-Net's planner."
+            )
+        return geometry
+
+    @property
+    def total_stride(self) -> tuple[int, ...]:
+        """Factor between the input and the bottleneck along each axis."""
+        return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
+
+    def encoder_stages(self) -> Iterator[tuple[tuple[int, ...], int, tuple[int, ...], int]]:
+        """Stride, features, kernel and depth of each encoder level, full resolution first."""
+        return zip(self.strides, self.features, self.kernel_sizes, self.encoder_depths, strict=True)
+
+    def decoder_stages(self) -> Iterator[tuple[int, int]]:
+        """Level and depth of each decoder stage, lowest resolution first."""
+        return zip(range(len(self.features) - 2, -1, -1), self.decoder_depths, strict=True)
+
+    def output_scales(self) -> list[list[float]]:
+        """Size of each output relative to the input, full resolution first; at least one output."""
+        scales = []
+        factor = [1] * len(self.strides[0])
+        for level in range(max(1, len(self.features) - 1)):
+            factor = [f * s for f, s in zip(factor, self.strides[level], strict=True)]
+            scales.append([1 / f for f in factor])
+        return scales
+
+    def check_input_size(self, input_size: Sequence[int]) -> None:
+        """Refuse a size that pooling would cut: skips and upsampled features would not meet.
+
+        Raises:
+            ValueError: wrong number of axes, or an axis that is not a multiple of the total stride.
+        """
+        total = self.total_stride
+        if len(input_size) != len(total) or any(i % t for i, t in zip(input_size, total, strict=True)):
+            raise ValueError(
+                f"the spatial size must be a multiple of {total} along each axis, got {tuple(input_size)}: "
+                "pad the image or plan the patch accordingly"
+            )
+
+
+def feature_map_sizes(input_size: Sequence[int], strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Spatial size at each level for an input of ``input_size`` voxels.
+
+    Example:
+        >>> feature_map_sizes((8, 12), [(1, 1), (2, 2)])
+        [(8, 12), (4, 6)]
+    """
+    sizes = []
+    size = tuple(input_size)
+    for stride in strides:
+        size = tuple(n // s for n, s in zip(size, stride, strict=True))
+        sizes.append(size)
+    return sizes
+
+
+def _per_level(name: str, value: int | Sequence[int], levels: int) -> tuple[int, ...]:
+    values = (value,) * levels if isinstance(value, int) else tuple(value)
+    if len(values) != levels or any(not isinstance(v, int) or v < 1 for v in values):
+        raise ValueError(f"{name} must be {levels} whole numbers of 1 or more, got {value}")
+    return values
+
+
+def _per_level_and_axis(
+    name: str, value: int | Sequence[int | Sequence[int]], *, n_stages: int, dim: int
+) -> tuple[tuple[int, ...], ...]:
+    levels: Sequence[int | Sequence[int]] = [value] * n_stages if isinstance(value, int) else value
+    if len(levels) != n_stages:
+        raise ValueError(f"{name} must have {n_stages} entries, one a level, got {value}")
+    return tuple(_per_level(f"each entry of {name}", level, dim) for level in levels)
