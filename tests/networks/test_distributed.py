@@ -1,0 +1,29 @@
+"""Two processes give the gradients of one on the joined batch, with no parameter unused.
+
+With gloo on the CPU, for network and loss; nnU-Net's own multi-GPU command needs two GPUs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from arch_kwargs import SHAPES, Shape
+from network_contract import build
+from two_processes import gradients_of_one_process, gradients_of_two_processes
+
+from nnunet_ext import networks
+
+
+@pytest.mark.parametrize("name", ["RASUNet"])
+@pytest.mark.parametrize("shape", [SHAPES[1], SHAPES[2]], ids=lambda shape: shape.name)
+def test_gradients_of_two_processes_are_those_of_the_joined_batch(
+    name: str, shape: Shape, tmp_path: Path
+) -> None:
+    parallel = gradients_of_two_processes(name, shape, str(tmp_path))
+    single = gradients_of_one_process(name, shape)
+    network = build(getattr(networks, name), shape, deep_supervision=True)
+    assert parallel.keys() == single.keys() == dict(network.named_parameters()).keys()
+    for key, value in single.items():
+        torch.testing.assert_close(parallel[key], value, rtol=1e-3, atol=1e-5, msg=key)
