@@ -1,0 +1,168 @@
+"""Checkpoints appear whole or not at all, and often enough."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from nnunet_home import NnunetHome
+from trainer_factory import make_trainer
+
+NAME = "nnUNetTrainerRASUNet_1epochs_1iters"
+
+
+def torch_load(path: Path) -> dict[str, object]:
+    loaded: dict[str, object] = torch.load(path, weights_only=False)
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every"), [(1, 1), (9, 1), (20, 2), (99, 9), (499, 49), (1000, 50), (4000, 50)]
+)
+def test_saves_every_tenth_of_the_run_and_at_least_every_50_epochs(
+    preprocessed: NnunetHome, epochs: int, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    trainer = make_trainer(
+        preprocessed,
+        f"nnUNetTrainerRASUNet_{epochs}epochs",
+        dataset="Dataset901_plain",
+        monkeypatch=monkeypatch,
+    )
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    Path(trainer.output_folder).mkdir(parents=True, exist_ok=True)
+    trainer.on_train_start()
+    assert trainer.save_every == every
+
+
+def test_a_failing_save_leaves_the_last_checkpoint(
+    preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(preprocessed, NAME, dataset="Dataset901_plain", monkeypatch=monkeypatch)
+    trainer.initialize()
+    path = Path(trainer.output_folder) / "checkpoint_latest.pth"
+    trainer.save_checkpoint(str(path))
+    before = path.read_bytes()
+
+    def full_disk(_checkpoint: object, filename: str) -> None:
+        Path(filename).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.save_checkpoint(str(path))
+    assert path.read_bytes() == before
+
+
+def test_what_a_killed_save_left_is_removed_at_the_next_start(
+    preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(preprocessed, NAME, dataset="Dataset901_plain", monkeypatch=monkeypatch)
+    partial = Path(trainer.output_folder) / "checkpoint_latest.pth.partial"
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_bytes(b"half")
+    trainer.run_training()
+    names = {path.name for path in partial.parent.glob("*.pth*")}
+    assert names == {"checkpoint_best.pth", "checkpoint_final.pth"}
+
+
+def test_disabled_checkpointing_writes_nothing(
+    preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(preprocessed, NAME, dataset="Dataset901_plain", monkeypatch=monkeypatch)
+    trainer.disable_checkpointing = True
+    trainer.run_training()
+    assert not list(Path(trainer.output_folder).glob("*.pth*"))
+
+
+def test_resume_goes_on_where_it_was(preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_trainer(
+        preprocessed,
+        "nnUNetTrainerRASUNet_4epochs_1iters",
+        dataset="Dataset901_plain",
+        monkeypatch=monkeypatch,
+    )
+    first.on_train_start()
+    for _ in range(2):
+        first.on_epoch_start()
+        first.on_train_epoch_start()
+        first.on_train_epoch_end([first.train_step(next(first.dataloader_train))])
+        with torch.no_grad():
+            first.on_validation_epoch_start()
+            first.on_validation_epoch_end([first.validation_step(next(first.dataloader_val))])
+        first.on_epoch_end()
+    second = make_trainer(
+        preprocessed,
+        "nnUNetTrainerRASUNet_4epochs_1iters",
+        dataset="Dataset901_plain",
+        monkeypatch=monkeypatch,
+    )
+    second.load_checkpoint(str(Path(first.output_folder) / "checkpoint_latest.pth"))
+    assert second.current_epoch == 2
+    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+# A trainer that writes its checkpoints in the given home, forever, as slowly as a big network would.
+SAVE_FOREVER = """
+import json, sys, time
+import torch
+from nnunet_ext import trainers
+
+plans = json.loads(open(sys.argv[1]).read())
+plans["continue_training"] = False
+dataset = json.loads(open(sys.argv[2]).read())
+trainer = getattr(trainers, sys.argv[3])(plans, "3d_fullres", 0, dataset, torch.device("cpu"))
+trainer.initialize()
+save, slow = torch.save, sys.argv[4] == "slow"
+
+def slowly(checkpoint, filename):
+    save(checkpoint, filename)
+    with open(filename, "r+b") as file:
+        size = file.seek(0, 2)
+        file.truncate(size // 2)
+    print("HALF", flush=True)
+    time.sleep(60)
+
+path = trainer.output_folder + "/checkpoint_latest.pth"
+trainer.save_checkpoint(path)
+print("SAVED", flush=True)
+if slow:
+    torch.save = slowly
+while True:
+    trainer.current_epoch += 1
+    trainer.save_checkpoint(path)
+"""
+
+
+@pytest.mark.parametrize("moment", ["slow", "between"])
+def test_kill_minus_9_leaves_a_readable_checkpoint(
+    preprocessed: NnunetHome, tmp_path: Path, moment: str
+) -> None:
+    """Killed in the middle of a save, and at an arbitrary moment among many."""
+    script = tmp_path / "save_forever.py"
+    script.write_text(SAVE_FOREVER)
+    folder = preprocessed.root / "preprocessed" / "Dataset901_plain"
+    process = subprocess.Popen(
+        [sys.executable, script, folder / "nnUNetPlans.json", folder / "dataset.json", NAME, moment],
+        env=preprocessed.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    awaited = "HALF" if moment == "slow" else "SAVED"
+    assert any(line.strip() == awaited for line in process.stdout)
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    path = next(Path(preprocessed.environment["nnUNet_results"]).rglob("checkpoint_latest.pth"))
+    assert torch_load(path)["trainer_name"] == NAME
+    if moment == "slow":
+        assert path.with_name("checkpoint_latest.pth.partial").exists()

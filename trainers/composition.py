@@ -1,0 +1,54 @@
+"""Builds the class that a trainer's name stands for."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from os.path import join
+
+import nnunetv2
+from nnunet_ext.trainers.modifiers import MODIFIER_CLASSES
+from nnunet_ext.trainers.names import TrainerName
+from nnunet_ext.trainers.precision import OptionalBfloat16Forward
+from nnunet_ext.trainers.registry import VANILLA
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+
+@cache
+def trainer_class(name: TrainerName) -> type[nnUNetTrainer]:
+    """The class of a parsed name; the same object at every call.
+
+    Args:
+        name: a trainer with its modifiers, from ``names.parse``.
+
+    Returns:
+        The trainer itself, a class composed of it and its modifiers, or nnU-Net's own class where nnU-Net has
+        one of that name.
+    """
+    base: type[nnUNetTrainer] = getattr(importlib.import_module(name.trainer.module), name.trainer.name)
+    if not name.modifiers:
+        return base
+    bases: tuple[type[nnUNetTrainer], ...] = (base,)
+    if name.trainer is VANILLA:
+        upstream = _upstream_class(name.canonical)
+        if upstream is not None:
+            return upstream
+        bases = (OptionalBfloat16Forward, base)
+    modifiers = tuple(MODIFIER_CLASSES[modifier.entry.keyword] for modifier in name.modifiers)
+    namespace = {
+        # pickle asks this module for the class, and gets it by name.
+        "__module__": "nnunet_ext.trainers",
+        "__doc__": f"{name.trainer.name} with {', '.join(m.token for m in name.modifiers)}.",
+        "numbers": {m.entry.keyword: m.number for m in name.modifiers if m.number is not None},
+    }
+    return type(name.canonical, (*modifiers, *bases), namespace)
+
+
+def _upstream_class(name: str) -> type[nnUNetTrainer] | None:
+    """The class that nnU-Net itself finds under ``name``, by the look-up that comes before ours."""
+    folder = join(nnunetv2.__path__[0], "training", "nnUNetTrainer")
+    found: type[nnUNetTrainer] | None = recursive_find_python_class(
+        folder, name, "nnunetv2.training.nnUNetTrainer", nnunetv2.__path__[0]
+    )
+    return found

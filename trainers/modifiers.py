@@ -1,0 +1,84 @@
+"""What each modifier of a trainer's name does; their spelling is in ``registry``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+
+class Modifier(nnUNetTrainer):
+    """Base of the modifiers: applies them once the trainer itself is constructed.
+
+    Attributes:
+        numbers: the numbers in the trainer's name, by keyword; set by the composed class.
+    """
+
+    numbers: ClassVar[Mapping[str, int]] = {}
+    num_iterations_per_epoch: int
+    num_val_iterations_per_epoch: int
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature; it reads these names
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.apply_modifiers()
+
+    def apply_modifiers(self) -> None:
+        """Change attributes of the constructed trainer; every modifier calls ``super()`` first."""
+
+
+class Epochs(Modifier):
+    """``{N}epochs``: the length of the training."""
+
+    def apply_modifiers(self) -> None:
+        """Set the number of epochs; the learning rate's schedule follows it."""
+        super().apply_modifiers()
+        self.num_epochs = self.numbers["epochs"]
+
+
+class Iterations(Modifier):
+    """``{N}iters``: training iterations an epoch, with validation iterations in the trainer's proportion."""
+
+    def apply_modifiers(self) -> None:
+        """Set both numbers of iterations; there is always one of validation."""
+        super().apply_modifiers()
+        validation_share = self.num_val_iterations_per_epoch / self.num_iterations_per_epoch
+        self.num_iterations_per_epoch = self.numbers["iters"]
+        self.num_val_iterations_per_epoch = max(1, round(validation_share * self.num_iterations_per_epoch))
+
+
+class NoDeepSupervision(Modifier):
+    """``NoDeepSupervision``: the loss sees the full-resolution output only."""
+
+    def apply_modifiers(self) -> None:
+        """Switch deep supervision off before the network is built."""
+        super().apply_modifiers()
+        self.enable_deep_supervision = False
+
+
+class NoMirroring(Modifier):
+    """``NoMirroring``: neither training nor prediction mirrors the image."""
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, None]:  # noqa: N802
+        """As the trainer has it, without mirroring axes."""
+        rotation, dummy_2d, initial_patch_size, _ = (
+            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        self.inference_allowed_mirroring_axes = None
+        return rotation, dummy_2d, initial_patch_size, None
+
+
+MODIFIER_CLASSES: Mapping[str, type[Modifier]] = {
+    "epochs": Epochs,
+    "iters": Iterations,
+    "NoDeepSupervision": NoDeepSupervision,
+    "NoMirroring": NoMirroring,
+}
