@@ -1,0 +1,154 @@
+"""Dice of the demo's predictions, and a picture that shows reference and prediction on the CT."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Paper 004 reads its CT through this window.
+WINDOW_HU = (-150, 150)
+# Two hues of the Okabe-Ito palette that colour-blind readers tell apart; dashes for a print in grey.
+REFERENCE_STYLE: dict[str, Any] = {"colors": "#56B4E9", "linestyles": "solid"}
+PREDICTION_STYLE: dict[str, Any] = {"colors": "#E69F00", "linestyles": "dashed"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One unseen case. Arrays are (z, y, x).
+
+    Attributes:
+        case: name of the case.
+        image: Hounsfield units.
+        reference: bool array, the true target.
+        prediction: bool array, the predicted target.
+        spacing_mm: voxel size (z, y, x) in mm.
+    """
+
+    case: str
+    image: NDArray[Any]
+    reference: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def dice(self) -> float:
+        """Dice of reference and prediction."""
+        return dice(self.reference, self.prediction)
+
+
+def dice(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> float:
+    """2 |A and B| / (|A| + |B|); nan where both are empty.
+
+    Example:
+        >>> dice(np.array([True, True, False]), np.array([True, False, False]))
+        0.6666666666666666
+    """
+    total = int(reference.sum()) + int(prediction.sum())
+    return 2 * int((reference & prediction).sum()) / total if total else float("nan")
+
+
+def read_comparisons(*, raw_dataset: Path, predictions: Path) -> list[Comparison]:
+    """Unseen cases of a raw dataset with the predictions of the same name.
+
+    Args:
+        raw_dataset: folder with ``imagesTs`` and ``labelsTs``.
+        predictions: folder of nnU-Net's output.
+
+    Returns:
+        One comparison a case, sorted by name.
+
+    Raises:
+        FileNotFoundError: a prediction is missing.
+    """
+    import SimpleITK
+
+    comparisons = []
+    for label in sorted((raw_dataset / "labelsTs").glob("*.nii.gz")):
+        predicted = predictions / label.name
+        if not predicted.is_file():
+            raise FileNotFoundError(f"expected the prediction {predicted}, but there is none; predict again")
+        case = label.name.removesuffix(".nii.gz")
+        image = SimpleITK.ReadImage(str(raw_dataset / "imagesTs" / f"{case}_0000.nii.gz"))
+        x, y, z = image.GetSpacing()
+        comparisons.append(
+            Comparison(
+                case=case,
+                image=SimpleITK.GetArrayFromImage(image),
+                reference=SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(label))) == 1,
+                prediction=SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(predicted))) == 1,
+                spacing_mm=(z, y, x),
+            )
+        )
+    return comparisons
+
+
+def write_overlay(comparisons: Sequence[Comparison], *, path: Path) -> None:
+    """Picture of each case: CT alone, and with both contours in an axial and a coronal slice.
+
+    Args:
+        comparisons: at least one case; one row each.
+        path: PNG file; appears only when it is whole.
+
+    Raises:
+        ValueError: no case was given.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    if not comparisons:
+        raise ValueError("expected at least one case to draw, got none")
+    rows = len(comparisons)
+    figure = Figure(figsize=(12, 3.5 * rows + 0.8), dpi=110, layout="constrained")
+    axes = figure.subplots(rows, 3, squeeze=False)
+    for row, comparison in zip(axes, comparisons, strict=True):
+        _draw_row(row, comparison)
+    handles = [
+        Line2D([], [], color=style["colors"], linestyle=style["linestyles"], linewidth=2.5, label=label)
+        for label, style in (("reference", REFERENCE_STYLE), ("prediction", PREDICTION_STYLE))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=12)
+    figure.suptitle(f"Unseen phantoms, CT window [{WINDOW_HU[0]}, {WINDOW_HU[1]}] HU", fontsize=14)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    figure.savefig(temporary)
+    os.replace(temporary, path)
+
+
+def _draw_row(axes: NDArray[Any], comparison: Comparison) -> None:
+    """Axial CT, axial with contours, coronal with contours, through the middle of the target."""
+    shown = comparison.reference if comparison.reference.any() else comparison.prediction
+    z, y = (_fullest(shown, axis=axis) for axis in (0, 1))
+    in_plane = comparison.spacing_mm[1] / comparison.spacing_mm[2]
+    upright = comparison.spacing_mm[0] / comparison.spacing_mm[2]
+    views = (
+        (axes[0], f"{comparison.case}: axial slice {z}", np.s_[z, :, :], in_plane, False),
+        (axes[1], f"Dice {comparison.dice:.2f}", np.s_[z, :, :], in_plane, True),
+        (axes[2], f"coronal slice {y}", np.s_[:, y, :], upright, True),
+    )
+    for axis, title, section, aspect, contours in views:
+        image = comparison.image[section]
+        # Rows rise with z in a coronal slice, so the head is on top with the origin below.
+        origin = "upper" if section[0] == z else "lower"
+        axis.imshow(image, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=aspect, origin=origin)
+        if contours:
+            for mask, style in (
+                (comparison.reference[section], REFERENCE_STYLE),
+                (comparison.prediction[section], PREDICTION_STYLE),
+            ):
+                if mask.any():
+                    axis.contour(mask, levels=[0.5], linewidths=2, **style)
+        axis.set_title(title, fontsize=12)
+        axis.set_axis_off()
+
+
+def _fullest(mask: NDArray[np.bool_], *, axis: int) -> int:
+    """Index along ``axis`` of the slice that holds most of the mask; the middle slice if it is empty."""
+    if not mask.any():
+        return int(mask.shape[axis]) // 2
+    other = tuple(a for a in range(mask.ndim) if a != axis)
+    return int(mask.sum(axis=other).argmax())

@@ -1,0 +1,252 @@
+"""Runs the steps of a longer job as child processes: echoed, logged, marked when finished, resumed later."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from nnunet_ext.cli.hook_variable import entries
+
+Say = Callable[[str], None]
+
+# How long a child may take to end after SIGTERM before it is killed.
+_GRACE_S = 10.0
+_POLL_S = 0.1
+
+
+class StepFailedError(RuntimeError):
+    """A step's command ended with an exit code other than 0, or its work could not be done."""
+
+
+class EnvironmentProblemError(RuntimeError):
+    """Something is missing or in the way before any work started."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a job keeps everything it makes.
+
+    Attributes:
+        root: folder of the job; nothing is written outside it.
+    """
+
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        """nnU-Net's raw datasets."""
+        return self.root / "nnUNet_raw"
+
+    @property
+    def preprocessed(self) -> Path:
+        """nnU-Net's preprocessed datasets."""
+        return self.root / "nnUNet_preprocessed"
+
+    @property
+    def results(self) -> Path:
+        """nnU-Net's trained models."""
+        return self.root / "nnUNet_results"
+
+    @property
+    def predictions(self) -> Path:
+        """Segmentations of the unseen cases."""
+        return self.root / "predictions"
+
+    @property
+    def logs(self) -> Path:
+        """One log file a step."""
+        return self.root / "logs"
+
+    @property
+    def markers(self) -> Path:
+        """One marker file a finished step."""
+        return self.root / "finished_steps"
+
+    def is_finished(self, step: str) -> bool:
+        """True if ``step`` ended well in this or an earlier run."""
+        return (self.markers / f"{step}.json").is_file()
+
+    def mark_finished(self, step: str, *, seconds: float) -> None:
+        """Remember that ``step`` ended well."""
+        write_json(self.markers / f"{step}.json", {"step": step, "seconds": round(seconds, 1)})
+
+    def clear(self) -> None:
+        """Remove what the job made, and nothing else that may lie in its folder."""
+        # Markers first: an interrupted removal must not look finished.
+        for folder in (self.markers, self.predictions, self.results, self.preprocessed, self.raw, self.logs):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+    def run_once(self, step: str, *, work: Callable[[], None], say: Say) -> None:
+        """Do ``work`` unless an earlier run finished it, and say how long it took."""
+        if self.is_finished(step):
+            say("  finished by an earlier run")
+            return
+        start = time.monotonic()
+        work()
+        seconds = time.monotonic() - start
+        self.mark_finished(step, seconds=seconds)
+        say(f"  done in {seconds:.0f} s")
+
+    def seconds(self) -> dict[str, float]:
+        """Duration of each finished step, in the order in which they ended."""
+        files = sorted(self.markers.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        return {record["step"]: float(record["seconds"]) for record in records}
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write ``content`` as JSON; ``path`` appears only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def find_command(name: str) -> Path:
+    """The command ``name`` of this Python environment: beside the interpreter, else on PATH.
+
+    Raises:
+        EnvironmentProblemError: there is no such command.
+
+    Example:
+        >>> find_command("no-such-command")
+        Traceback (most recent call last):
+        nnunet_ext.cli.steps.EnvironmentProblemError: ...
+    """
+    scripts = Path(sys.executable).parent
+    found = shutil.which(name, path=str(scripts)) or shutil.which(name)
+    if found is None:
+        raise EnvironmentProblemError(
+            f"expected the command {name} in {scripts} or on PATH, found none; install nnU-Net into this "
+            f"environment: {shlex.quote(sys.executable)} -m pip install 'nnunetv2>=2.8,<3'"
+        )
+    return Path(found)
+
+
+def nnunet_environment(
+    workplace: Workplace, *, hook: Path, inherited: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Variables for nnU-Net's commands: its folders in the workplace, few processes, our hook.
+
+    Args:
+        workplace: where nnU-Net's three folders go.
+        hook: folder of our trainers; put in front of those that ``nnUNet_extTrainer`` names already.
+        inherited: variables of this process; nnU-Net's own are dropped so that they change nothing, ours
+            (``nnUNet_ext_...``) are kept.
+
+    Returns:
+        The variables that a user has to export to run the same commands, and the whole environment of
+        the children.
+
+    Example:
+        >>> exports, _ = nnunet_environment(
+        ...     Workplace(Path("/demo")), hook=Path("/hook"), inherited={"nnUNet_extTrainer": "/theirs"}
+        ... )
+        >>> exports["nnUNet_extTrainer"]
+        '/hook:/theirs'
+    """
+    hooks = [str(hook), *entries(inherited)]
+    exports = {
+        "nnUNet_raw": str(workplace.raw),
+        "nnUNet_preprocessed": str(workplace.preprocessed),
+        "nnUNet_results": str(workplace.results),
+        "nnUNet_extTrainer": os.pathsep.join(dict.fromkeys(hooks)),
+        "nnUNet_def_n_proc": "2",
+        "nnUNet_n_proc_DA": "2",
+    }
+    kept = {
+        key: value
+        for key, value in inherited.items()
+        if not key.startswith("nnUNet_") or key.startswith("nnUNet_ext_")
+    }
+    # nnU-Net on a CPU computes with one thread a core beside its workers. Threads that wait by spinning then
+    # keep the others from their work: 4 to 7 s a step on two busy cores, 1 to 3 s with passive waiting.
+    return exports, {"OMP_WAIT_POLICY": "PASSIVE", **kept, **exports, "PYTHONUNBUFFERED": "1"}
+
+
+def run_command(
+    command: Sequence[str],
+    *,
+    step: str,
+    log: Path,
+    environment: Mapping[str, str],
+    on_line: Callable[[str], None] | None = None,
+) -> None:
+    """Run one command to its end; its output goes to ``log`` and, line by line, to ``on_line``.
+
+    Args:
+        command: program and arguments; the program is looked up with :func:`find_command`.
+        step: name of the step, for messages.
+        log: file for stdout and stderr, overwritten.
+        environment: all variables of the child.
+        on_line: called with every line, for progress.
+
+    Raises:
+        EnvironmentProblemError: the program does not exist.
+        StepFailedError: it ended with another exit code than 0.
+    """
+    program = str(find_command(command[0]))
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as sink, log.open(encoding="utf-8", errors="replace") as reader:
+        # Straight to the file, not through a pipe: a pipe stays open, and we would wait, as long as any
+        # worker lives, even after the command itself was killed for want of memory. The session of its own
+        # lets us end all of them together.
+        child = subprocess.Popen(
+            [program, *command[1:]],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = _follow(child, reader, on_line=on_line)
+        finally:
+            _end(child)
+    if code != 0:
+        raise StepFailedError(
+            f"step {step!r} failed: {command[0]} ended with exit code {code}. Its output is in {log}. "
+            "Put right what its last lines name, then run the same command again: finished steps are kept."
+        )
+
+
+def _follow(child: subprocess.Popen[bytes], reader: IO[str], *, on_line: Callable[[str], None] | None) -> int:
+    """Pass on what a child writes to its log until it ends; its exit code."""
+    pending = ""
+    while True:
+        code = child.poll()  # before reading, so that the last lines are read after the end
+        *lines, pending = (pending + reader.read()).split("\n")
+        if on_line is not None:
+            for line in lines:
+                on_line(line)
+        if code is not None:
+            return code
+        time.sleep(_POLL_S)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Make sure that a child and its workers are gone."""
+    if os.name == "nt":  # no process groups; nnU-Net's workers end with their parent's pipes
+        child.kill()
+        return
+    for stop in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + _GRACE_S
+        try:
+            os.killpg(child.pid, stop)
+            while time.monotonic() < deadline:
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(_POLL_S)
+        except ProcessLookupError:  # nobody of the group is left
+            return
