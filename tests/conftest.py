@@ -30,6 +30,7 @@ def preprocessed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = NnunetHome(tmp_path_factory.mktemp("nnunet")).create()
     write_dataset(home, DATASETS["plain"])
     home.run("nnUNetv2_plan_and_preprocess", "-d", "901", "-c", "2d", "3d_fullres", "-np", "1", "1")
+    _keep_few_features(home.root / "preprocessed" / DATASETS["plain"] / "nnUNetPlans.json")
     return home.root
 
 
@@ -57,6 +58,16 @@ def own_copy(preprocessed: NnunetHome, tmp_path: Path) -> NnunetHome:
     for name in ("raw", "preprocessed"):
         shutil.copytree(preprocessed.root / name, home.root / name, dirs_exist_ok=True)
     return home
+
+
+def _keep_few_features(plans_file: Path) -> None:
+    """Plans may be edited; 4 to 8 channels keep the suite short, also on CPUs that only emulate bfloat16."""
+    plans = json.loads(plans_file.read_text())
+    for configuration in plans["configurations"].values():
+        if "architecture" in configuration:
+            kwargs = configuration["architecture"]["arch_kwargs"]
+            kwargs["features_per_stage"] = [4, *[8] * (kwargs["n_stages"] - 1)]
+    plans_file.write_text(json.dumps(plans))
 
 
 def _preprocess_with_the_plain_plans(home: NnunetHome, dataset: str) -> None:
