@@ -168,6 +168,7 @@ class RASBlock(nn.Module):
         kernel_size: the plan's kernel.
         settings: layers of the plan.
         attention_reduction: see ``ATTENTION_REDUCTION``.
+        attention: False leaves the spatial attention out (the paper's ablation).
 
     Raises:
         ValueError: as ``SeparableConv`` and ``SpatialAttention``.
@@ -187,6 +188,7 @@ class RASBlock(nn.Module):
         kernel_size: Sequence[int],
         settings: LayerSettings,
         attention_reduction: int = ATTENTION_REDUCTION,
+        attention: bool = True,
     ) -> None:
         super().__init__()
         self.output_channels = output_channels
@@ -198,9 +200,11 @@ class RASBlock(nn.Module):
             output_channels, output_channels, kernel_size=kernel_size, settings=settings
         )
         self.act2 = settings.norm_and_activation(output_channels)
-        self.attention = SpatialAttention(
-            output_channels, kernel_size=kernel_size, settings=settings, reduction=attention_reduction
-        )
+        self.attention: nn.Module = nn.Identity()
+        if attention:
+            self.attention = SpatialAttention(
+                output_channels, kernel_size=kernel_size, settings=settings, reduction=attention_reduction
+            )
         self.projects = input_channels != output_channels
         self.shortcut: nn.Module = nn.Identity()
         if self.projects:
@@ -224,7 +228,8 @@ class RASBlock(nn.Module):
         """Values that the convolutions produce for one image of ``input_size`` voxels."""
         total: int = self.conv1.compute_conv_feature_map_size(input_size)
         total += self.conv2.compute_conv_feature_map_size(input_size)
-        total += self.attention.compute_conv_feature_map_size(input_size)
+        if isinstance(self.attention, SpatialAttention):
+            total += self.attention.compute_conv_feature_map_size(input_size)
         return total + int(self.projects) * self.output_channels * prod(input_size)
 
 

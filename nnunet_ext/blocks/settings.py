@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from dynamic_network_architectures.building_blocks.helper import (
     convert_conv_op_to_dim,
     get_matching_convtransp,
@@ -69,7 +70,7 @@ class LayerSettings:
         stride: Sequence[int] | int = 1,
         bias: bool | None = None,
     ) -> Conv:
-        """Convolution that keeps the size at stride 1; ``bias`` None takes the plan's."""
+        """Convolution with an odd kernel that keeps the size at stride 1; ``bias`` None takes the plan's."""
         op: Any = self.conv_op  # its arguments have one type in 2D and another in 3D
         layer: Conv = op(
             input_channels,
@@ -85,6 +86,22 @@ class LayerSettings:
         """Convolution with a kernel of one voxel."""
         return self.conv(input_channels, output_channels, kernel_size=(1,) * self.dim, bias=bias)
 
+    def patchwise(
+        self, input_channels: int, output_channels: int, stride: Sequence[int], *, bias: bool | None = None
+    ) -> Conv:
+        """Convolution whose kernel is its stride: patches without overlap become voxels."""
+        op: Any = self.conv_op
+        kernel = tuple(stride)
+        bias = self.conv_bias if bias is None else bias
+        layer: Conv = op(input_channels, output_channels, kernel, kernel, bias=bias)
+        return layer
+
+    def channel_dropout(self, probability: float) -> nn.Module:
+        """Dropout of whole channels; an identity for the probability 0."""
+        if not probability:
+            return nn.Identity()
+        return nn.Dropout2d(probability) if self.dim == 2 else nn.Dropout3d(probability)
+
     def upsampling(self, input_channels: int, output_channels: int, stride: Sequence[int]) -> nn.Module:
         """Transposed convolution that multiplies each axis by ``stride``, as in nnU-Net's decoder."""
         op: type[nn.Module] = get_matching_convtransp(conv_op=self.conv_op)
@@ -97,9 +114,20 @@ class LayerSettings:
         op: type[nn.Module] = get_matching_pool_op(conv_op=self.conv_op, pool_type="max")
         return op(kernel_size=tuple(stride), stride=tuple(stride))
 
+    def resize(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """Bi- or trilinear interpolation of (B, C, *spatial) to ``size``; nothing where it has that size."""
+        if tuple(x.shape[2:]) == tuple(size):
+            return x
+        mode = "bilinear" if self.dim == 2 else "trilinear"
+        return nn.functional.interpolate(x, size=tuple(size), mode=mode, align_corners=False)
+
     def norm(self, channels: int) -> nn.Module:
         """The plan's normalisation, or an identity where it has none."""
         return nn.Identity() if self.norm_op is None else self.norm_op(channels, **self.norm_op_kwargs)
+
+    def activation(self) -> nn.Module:
+        """The plan's nonlinearity, or an identity where it has none."""
+        return nn.Identity() if self.nonlin is None else self.nonlin(**self.nonlin_kwargs)
 
     def norm_and_activation(self, channels: int) -> nn.Sequential:
         """What follows a convolution in nnU-Net: dropout (if planned), normalisation, nonlinearity."""
@@ -111,3 +139,16 @@ class LayerSettings:
         if self.nonlin is not None:
             layers.append(self.nonlin(**self.nonlin_kwargs))
         return nn.Sequential(*layers)
+
+    def keywords(self) -> dict[str, Any]:
+        """The same for a block of dynamic_network_architectures."""
+        return {
+            "conv_op": self.conv_op,
+            "conv_bias": self.conv_bias,
+            "norm_op": self.norm_op,
+            "norm_op_kwargs": dict(self.norm_op_kwargs),
+            "dropout_op": self.dropout_op,
+            "dropout_op_kwargs": dict(self.dropout_op_kwargs),
+            "nonlin": self.nonlin,
+            "nonlin_kwargs": dict(self.nonlin_kwargs),
+        }

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from layer_settings import SETTINGS
 from torch import nn
 
-from nnunet_ext.blocks import LayerSettings, RASBlock, SeparableConv, SpatialAttention
+from nnunet_ext.blocks import RASBlock, SeparableConv, SpatialAttention
 
-SETTINGS = {
-    dim: LayerSettings(
-        conv_op=conv_op,
-        conv_bias=True,
-        norm_op=norm_op,
-        norm_op_kwargs={"affine": True},
-        nonlin=nn.LeakyReLU,
-    )
-    for dim, conv_op, norm_op in ((2, nn.Conv2d, nn.InstanceNorm2d), (3, nn.Conv3d, nn.InstanceNorm3d))
-}
 KERNELS = [(3, 3, 3), (1, 3, 3), (3, 5, 3), (3, 1, 1), (3, 3)]
 
 
