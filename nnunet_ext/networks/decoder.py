@@ -21,7 +21,7 @@ class UNetDecoder(nn.Module):
 
     Args:
         num_classes: channels of each output.
-        geometry: stages, features, kernels, strides and depths of the plan.
+        geometry: stages, features, kernels, strides and convolutions of the plan.
         settings: layers of the plan.
         sockets: the network's plugs.
         deep_supervision: return the outputs of all stages, full resolution first, instead of one tensor.
@@ -43,7 +43,7 @@ class UNetDecoder(nn.Module):
         fusions: list[nn.Module] = []
         stages: list[nn.Module] = []
         heads: list[nn.Module] = []
-        for level, depth in geometry.decoder_stages():
+        for level, convolutions in geometry.decoder_stages():
             features, kernel_size = geometry.features[level], geometry.kernel_sizes[level]
             fusion = sockets.skip_fusion(
                 SkipPlace(
@@ -59,10 +59,11 @@ class UNetDecoder(nn.Module):
                 output_channels=features,
                 kernel_size=kernel_size,
                 stride=(1,) * settings.dim,
-                depth=depth,
+                convolutions=convolutions,
+                level=level,
             )
             fusions.append(fusion)
-            stages.append(sockets.stage_block(place, settings))
+            stages.append((sockets.decoder_block or sockets.stage_block)(place, settings))
             heads.append(settings.pointwise(features, num_classes, bias=True))
         if not heads:
             heads.append(settings.pointwise(geometry.features[0], num_classes, bias=True))

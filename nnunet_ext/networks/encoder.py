@@ -15,8 +15,11 @@ from nnunet_ext.networks.sockets import Sockets, StagePlace, conv_feature_map_si
 class EncoderStage(nn.Module):
     """Pooling, the network's block, dropout."""
 
-    def __init__(self, *, pool: nn.Module, block: nn.Module, dropout: nn.Module) -> None:
+    def __init__(
+        self, *, pool: nn.Module, pool_stride: tuple[int, ...], block: nn.Module, dropout: nn.Module
+    ) -> None:
         super().__init__()
+        self.pool_stride = pool_stride
         self.pool = pool
         self.block = block
         self.dropout = dropout
@@ -27,8 +30,9 @@ class EncoderStage(nn.Module):
         return output
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Values that the convolutions produce; ``input_size`` is the size after pooling."""
-        return conv_feature_map_size(self.block, input_size)
+        """Values that the convolutions produce; ``input_size`` is the size before pooling and strides."""
+        pooled = tuple(n // s for n, s in zip(input_size, self.pool_stride, strict=True))
+        return conv_feature_map_size(self.block, pooled)
 
 
 class UNetEncoder(nn.Module):
@@ -36,7 +40,7 @@ class UNetEncoder(nn.Module):
 
     Args:
         input_channels: channels of the image.
-        geometry: stages, features, kernels, strides and depths of the plan.
+        geometry: stages, features, kernels, strides and convolutions of the plan.
         settings: layers of the plan.
         sockets: the network's plugs.
     """
@@ -49,18 +53,22 @@ class UNetEncoder(nn.Module):
         self.output_channels = geometry.features
         self.kernel_sizes = geometry.kernel_sizes
         self.conv_op = settings.conv_op
+        no_stride = (1,) * settings.dim
         pools = sockets.downsampling == "max_pool"
         stages = []
-        for stride, features, kernel_size, depth in geometry.encoder_stages():
+        for level, (stride, features, kernel_size, convolutions) in enumerate(geometry.encoder_stages()):
+            pool_stride = stride if pools else no_stride
             place = StagePlace(
                 input_channels=input_channels,
                 output_channels=features,
                 kernel_size=kernel_size,
-                stride=(1,) * settings.dim if pools else stride,
-                depth=depth,
+                stride=no_stride if pools else stride,
+                convolutions=convolutions,
+                level=level,
             )
             stage = EncoderStage(
-                pool=settings.max_pooling(stride) if pools else nn.Identity(),
+                pool=settings.max_pooling(pool_stride),
+                pool_stride=pool_stride,
                 block=sockets.stage_block(place, settings),
                 dropout=nn.Dropout(sockets.encoder_dropout) if sockets.encoder_dropout else nn.Identity(),
             )
@@ -73,8 +81,9 @@ class UNetEncoder(nn.Module):
                 input_channels=input_channels,
                 output_channels=input_channels,
                 kernel_size=geometry.kernel_sizes[-1],
-                stride=(1,) * settings.dim,
-                depth=1,
+                stride=no_stride,
+                convolutions=1,
+                level=len(stages) - 1,
             )
             self.bottleneck = sockets.bottleneck(deepest, settings)
 
@@ -91,7 +100,7 @@ class UNetEncoder(nn.Module):
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Values that the convolutions produce for one image of ``input_size`` voxels."""
         sizes = feature_map_sizes(input_size, self.strides)
-        places = zip(self.stages, sizes, strict=True)
+        places = zip(self.stages, [tuple(input_size), *sizes[:-1]], strict=True)
         total = sum(conv_feature_map_size(stage, size) for stage, size in places)
         if self.bottleneck is not None:
             total += conv_feature_map_size(self.bottleneck, sizes[-1])

@@ -15,15 +15,15 @@ class PlannedGeometry:
         features: channels of each level.
         kernel_sizes: kernel of each level, one number an axis.
         strides: downsampling before each level, one number an axis.
-        encoder_depths: convolutions or blocks of each encoder level.
-        decoder_depths: the same of the decoder, lowest resolution first as in the plans.
+        encoder_convolutions: convolutions of each encoder level.
+        decoder_convolutions: the same of the decoder, lowest resolution first as in the plans.
     """
 
     features: tuple[int, ...]
     kernel_sizes: tuple[tuple[int, ...], ...]
     strides: tuple[tuple[int, ...], ...]
-    encoder_depths: tuple[int, ...]
-    decoder_depths: tuple[int, ...]
+    encoder_convolutions: tuple[int, ...]
+    decoder_convolutions: tuple[int, ...]
 
     @classmethod
     def from_plan(
@@ -34,8 +34,8 @@ class PlannedGeometry:
         features: int | Sequence[int],
         kernel_sizes: int | Sequence[int | Sequence[int]],
         strides: int | Sequence[int | Sequence[int]],
-        encoder_depths: int | Sequence[int],
-        decoder_depths: int | Sequence[int],
+        encoder_convolutions: int | Sequence[int],
+        decoder_convolutions: int | Sequence[int],
     ) -> PlannedGeometry:
         """Read the entries of ``arch_kwargs``, where one number may stand for every level or axis.
 
@@ -45,7 +45,7 @@ class PlannedGeometry:
         Example:
             >>> geometry = PlannedGeometry.from_plan(
             ...     dim=2, n_stages=2, features=[8, 16], kernel_sizes=3, strides=[1, [2, 1]],
-            ...     encoder_depths=2, decoder_depths=2)
+            ...     encoder_convolutions=2, decoder_convolutions=2)
             >>> geometry.strides, geometry.output_scales()
             (((1, 1), (2, 1)), [[1.0, 1.0]])
         """
@@ -55,8 +55,10 @@ class PlannedGeometry:
             features=_per_level("features_per_stage", features, n_stages),
             kernel_sizes=_per_level_and_axis("kernel_sizes", kernel_sizes, n_stages=n_stages, dim=dim),
             strides=_per_level_and_axis("strides", strides, n_stages=n_stages, dim=dim),
-            encoder_depths=_per_level("n_conv_per_stage or n_blocks_per_stage", encoder_depths, n_stages),
-            decoder_depths=_per_level("n_conv_per_stage_decoder", decoder_depths, n_stages - 1),
+            encoder_convolutions=_per_level(
+                "n_conv_per_stage or n_blocks_per_stage", encoder_convolutions, n_stages
+            ),
+            decoder_convolutions=_per_level("n_conv_per_stage_decoder", decoder_convolutions, n_stages - 1),
         )
         if any(stride != 1 for stride in geometry.strides[0]):
             raise ValueError(
@@ -65,18 +67,38 @@ class PlannedGeometry:
             )
         return geometry
 
+    def with_poolings_at_most(self, poolings: int) -> PlannedGeometry:
+        """The same without the levels below the given number of poolings.
+
+        Example:
+            >>> geometry = PlannedGeometry.from_plan(
+            ...     dim=2, n_stages=3, features=[4, 8, 16], kernel_sizes=3, strides=[1, 2, 2],
+            ...     encoder_convolutions=2, decoder_convolutions=[1, 2])
+            >>> shallow = geometry.with_poolings_at_most(1)
+            >>> shallow.features, shallow.decoder_convolutions
+            ((4, 8), (2,))
+        """
+        levels = min(len(self.features), poolings + 1)
+        return PlannedGeometry(
+            features=self.features[:levels],
+            kernel_sizes=self.kernel_sizes[:levels],
+            strides=self.strides[:levels],
+            encoder_convolutions=self.encoder_convolutions[:levels],
+            decoder_convolutions=self.decoder_convolutions[len(self.features) - levels :],
+        )
+
     @property
     def total_stride(self) -> tuple[int, ...]:
         """Factor between the input and the bottleneck along each axis."""
         return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
 
     def encoder_stages(self) -> Iterator[tuple[tuple[int, ...], int, tuple[int, ...], int]]:
-        """Stride, features, kernel and depth of each encoder level, full resolution first."""
-        return zip(self.strides, self.features, self.kernel_sizes, self.encoder_depths, strict=True)
+        """Stride, features, kernel and convolutions of each encoder level, full resolution first."""
+        return zip(self.strides, self.features, self.kernel_sizes, self.encoder_convolutions, strict=True)
 
     def decoder_stages(self) -> Iterator[tuple[int, int]]:
-        """Level and depth of each decoder stage, lowest resolution first."""
-        return zip(range(len(self.features) - 2, -1, -1), self.decoder_depths, strict=True)
+        """Level and convolutions of each decoder stage, lowest resolution first."""
+        return zip(range(len(self.features) - 2, -1, -1), self.decoder_convolutions, strict=True)
 
     def output_scales(self) -> list[list[float]]:
         """Size of each output relative to the input, full resolution first; at least one output."""

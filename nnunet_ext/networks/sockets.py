@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Literal, Protocol, cast
 
-import torch
 from torch import nn
 
-from nnunet_ext.blocks import LayerSettings
+from nnunet_ext.blocks import LayerSettings, SkipFusion
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,16 @@ class StagePlace:
         output_channels: channels that the plan gives this stage.
         kernel_size: the plan's kernel of this stage.
         stride: by how much the block itself reduces each axis; 1 where the network pools before it.
-        depth: convolutions (PlainConvUNet plans) or residual blocks (ResEnc plans) that the plan asks for.
+        convolutions: how many the plan asks for; a residual block of a ResEnc plan counts as two.
+        level: resolution level of the stage, 0 for the full resolution.
     """
 
     input_channels: int
     output_channels: int
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
-    depth: int
+    convolutions: int
+    level: int
 
 
 @dataclass(frozen=True)
@@ -66,54 +66,8 @@ def conv_feature_map_size(module: nn.Module, input_size: Sequence[int]) -> int:
     return int(cast(CountsFeatureMaps, module).compute_conv_feature_map_size(input_size))
 
 
-class SkipFusionModule(nn.Module):
-    """Base of the skip fusions: ``forward(deep, skip)``.
-
-    Attributes:
-        output_channels: channels of the fused feature map, which the decoder's stage block reads.
-    """
-
-    output_channels: int
-
-
-StageBlock = Callable[[StagePlace, LayerSettings], nn.Module]
-SkipFusion = Callable[[SkipPlace, LayerSettings], SkipFusionModule]
-
-
-class UpsampleConcat(SkipFusionModule):
-    """The plain skip: upsample the deep features by transposed convolution and concatenate the skip.
-
-    Reference:
-        Ronneberger et al., U-Net, 2015; transposed convolution with kernel = stride as in nnU-Net.
-
-    Differences from the paper:
-        none known.
-
-    Args:
-        place: where the fusion stands.
-        settings: layers of the plan.
-
-    Example:
-        >>> import torch
-        >>> place = SkipPlace(deep_channels=8, skip_channels=4, stride=(2, 2), kernel_size=(3, 3))
-        >>> fuse = UpsampleConcat(place, LayerSettings(conv_op=nn.Conv2d))
-        >>> fuse(torch.zeros(1, 8, 3, 3), torch.zeros(1, 4, 6, 6)).shape
-        torch.Size([1, 8, 6, 6])
-    """
-
-    def __init__(self, place: SkipPlace, settings: LayerSettings) -> None:
-        super().__init__()
-        self.output_channels = 2 * place.skip_channels
-        self.skip_channels = place.skip_channels
-        self.upsample = settings.upsampling(place.deep_channels, place.skip_channels, place.stride)
-
-    def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """(B, deep, *small), (B, skip, *large) -> (B, 2 * skip, *large)."""
-        return torch.cat((self.upsample(deep), skip), dim=1)
-
-    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Values that the upsampling produces; ``input_size`` is the size of the skip."""
-        return self.skip_channels * prod(input_size)
+StagePlug = Callable[[StagePlace, LayerSettings], nn.Module]
+SkipPlug = Callable[[SkipPlace, LayerSettings], SkipFusion]
 
 
 @dataclass(frozen=True)
@@ -122,16 +76,20 @@ class Sockets:
 
     Attributes:
         stage_block: block of every encoder and decoder stage.
+        skip_fusion: joins the deep features with the skip.
+        decoder_block: block of every decoder stage where it differs.
         bottleneck: block after the deepest stage, with as many channels out as in; None for nothing.
-        skip_fusion: joins the upsampled deep features with the skip.
         downsampling: ``max_pool`` pools with the plan's strides before each stage; ``strided`` hands the
             stride to the stage block.
         encoder_dropout: probability with which values are dropped after each encoder stage; the skips carry
             the dropped features. 0 for none.
+        max_poolings: the network uses so many of the plan's poolings and leaves the deepest levels out.
     """
 
-    stage_block: StageBlock
-    bottleneck: StageBlock | None = None
-    skip_fusion: SkipFusion = UpsampleConcat
+    stage_block: StagePlug
+    skip_fusion: SkipPlug
+    decoder_block: StagePlug | None = None
+    bottleneck: StagePlug | None = None
     downsampling: Literal["max_pool", "strided"] = "max_pool"
     encoder_dropout: float = 0.0
+    max_poolings: int | None = None

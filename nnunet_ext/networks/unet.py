@@ -86,16 +86,18 @@ class UNet(AbstractDynamicNetworkArchitectures):
             nonlin=nonlin,
             nonlin_kwargs=nonlin_kwargs or {},
         )
-        depth = n_conv_per_stage if n_blocks_per_stage is None else n_blocks_per_stage
-        self.geometry = PlannedGeometry.from_plan(
+        geometry = PlannedGeometry.from_plan(
             dim=settings.dim,
             n_stages=n_stages,
             features=features_per_stage,
             kernel_sizes=kernel_sizes,
             strides=strides,
-            encoder_depths=2 if depth is None else depth,
-            decoder_depths=n_conv_per_stage_decoder,
+            encoder_convolutions=_encoder_convolutions(n_conv_per_stage, n_blocks_per_stage),
+            decoder_convolutions=n_conv_per_stage_decoder,
         )
+        if sockets.max_poolings is not None:
+            geometry = geometry.with_poolings_at_most(sockets.max_poolings)
+        self.geometry = geometry
         self.encoder = UNetEncoder(
             input_channels=input_channels, geometry=self.geometry, settings=settings, sockets=sockets
         )
@@ -168,6 +170,17 @@ class UNet(AbstractDynamicNetworkArchitectures):
         initialize_after_he = getattr(module, "initialize_after_he", None)
         if initialize_after_he is not None:
             initialize_after_he()
+
+
+def _encoder_convolutions(
+    n_conv_per_stage: int | Sequence[int] | None, n_blocks_per_stage: int | Sequence[int] | None
+) -> int | Sequence[int]:
+    """Convolutions of each encoder level; a residual block of a ResEnc plan has two."""
+    if n_blocks_per_stage is None:
+        return 2 if n_conv_per_stage is None else n_conv_per_stage
+    if isinstance(n_blocks_per_stage, int):
+        return 2 * n_blocks_per_stage
+    return [2 * blocks for blocks in n_blocks_per_stage]
 
 
 def _input_projections(block: nn.Module) -> tuple[str, ...]:

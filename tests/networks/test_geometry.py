@@ -16,8 +16,8 @@ PLAN: dict[str, Any] = {
     "features": [8, 16, 32],
     "kernel_sizes": [[1, 3, 3], 3, [3, 3, 3]],
     "strides": [1, [1, 2, 2], 2],
-    "encoder_depths": 2,
-    "decoder_depths": [2, 2],
+    "encoder_convolutions": 2,
+    "decoder_convolutions": [2, 2],
 }
 
 
@@ -37,8 +37,8 @@ def test_numbers_stand_for_every_level_and_axis() -> None:
         ({"strides": [1, 2]}, r"strides must have 3 entries, one a level, got \[1, 2\]"),
         ({"strides": [2, 2, 2]}, r"first stride must be 1 along every axis, got \(2, 2, 2\)"),
         ({"strides": [1, [2, 2], 2]}, r"each entry of strides must be 3 whole numbers"),
-        ({"decoder_depths": [2]}, "n_conv_per_stage_decoder must be 2 whole numbers"),
-        ({"encoder_depths": 0}, "n_conv_per_stage or n_blocks_per_stage must be 3 whole numbers"),
+        ({"decoder_convolutions": [2]}, "n_conv_per_stage_decoder must be 2 whole numbers"),
+        ({"encoder_convolutions": 0}, "n_conv_per_stage or n_blocks_per_stage must be 3 whole numbers"),
     ],
 )
 def test_refuses(change: dict[str, Any], message: str) -> None:
