@@ -18,13 +18,14 @@ class NetworkTrainer(DeepSupervisionFollowsNetwork, SafeCheckpoints, Bfloat16For
     """nnU-Net's trainer with another network; a subclass says which with ``builds``."""
 
 
-def builds(network: type[UNet]) -> staticmethod[..., nn.Module]:
+def builds(network: type[UNet], **options: bool) -> staticmethod[..., nn.Module]:
     """The ``build_network_architecture`` of a trainer for ``network``.
 
     nnU-Net calls it on the class, in training and in prediction alike, with plans and nothing else.
 
     Args:
         network: a network that reads the plans' ``arch_kwargs``; found again by its module and name.
+        **options: keywords of the network that come before what the plans say.
 
     Returns:
         A static method with nnU-Net's signature.
@@ -42,7 +43,7 @@ def builds(network: type[UNet]) -> staticmethod[..., nn.Module]:
         Raises:
             ValueError: the plans do not describe a U-Net, or have options that the network does not know.
         """
-        arch_kwargs: dict[str, Any] = configuration_manager.network_arch_init_kwargs
+        arch_kwargs: dict[str, Any] = {**configuration_manager.network_arch_init_kwargs, **options}
         _check_arch_kwargs(
             network,
             arch_kwargs,

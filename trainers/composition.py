@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from os.path import join
+from typing import Any
 
 import nnunetv2
+from nnunet_ext.trainers.base import builds
 from nnunet_ext.trainers.modifiers import MODIFIER_CLASSES
 from nnunet_ext.trainers.names import TrainerName
 from nnunet_ext.trainers.precision import OptionalBfloat16Forward
@@ -35,13 +37,22 @@ def trainer_class(name: TrainerName) -> type[nnUNetTrainer]:
         if upstream is not None:
             return upstream
         bases = (OptionalBfloat16Forward, base)
-    modifiers = tuple(MODIFIER_CLASSES[modifier.entry.keyword] for modifier in name.modifiers)
-    namespace = {
+    modifiers = tuple(
+        MODIFIER_CLASSES[modifier.entry.keyword]
+        for modifier in name.modifiers
+        if not modifier.entry.network_option
+    )
+    namespace: dict[str, Any] = {
         # pickle asks this module for the class, and gets it by name.
         "__module__": "nnunet_ext.trainers",
         "__doc__": f"{name.trainer.name} with {', '.join(m.token for m in name.modifiers)}.",
         "numbers": {m.entry.keyword: m.number for m in name.modifiers if m.number is not None},
     }
+    ablations = {m.entry.network_option: False for m in name.modifiers if m.entry.network_option}
+    if ablations:
+        module, _, network = name.trainer.network.rpartition(".")
+        network_class = getattr(importlib.import_module(module), network)
+        namespace["build_network_architecture"] = builds(network_class, **ablations)
     return type(name.canonical, (*modifiers, *bases), namespace)
 
 

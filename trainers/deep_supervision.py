@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import numpy as np
@@ -35,13 +36,13 @@ class DeepSupervisionFollowsNetwork(nnUNetTrainer):
         """As nnU-Net's; without deep supervision for one level, and with the outputs checked.
 
         Raises:
-            ValueError: the network's outputs do not have the sizes that the targets will have.
+            ValueError: the network refuses the plan's patch, or its outputs do not have the sizes that the
+                targets will have.
         """
         if self.configuration_manager.network_arch_init_kwargs.get("n_stages") == 1:
             self.enable_deep_supervision = False
         super().initialize()
-        if self.enable_deep_supervision:
-            self._check_output_sizes()
+        self._check_output_sizes()
 
     def _get_deep_supervision_scales(self) -> list[list[float]] | None:
         if not self.enable_deep_supervision:
@@ -59,19 +60,17 @@ class DeepSupervisionFollowsNetwork(nnUNetTrainer):
     def _check_output_sizes(self) -> None:
         network = unwrapped(self.network)
         patch_size = list(self.configuration_manager.patch_size)
-        # Shapes only: nothing is computed or allocated. In evaluation mode, since a SyncBatchNorm that trains
-        # wants a GPU.
-        weights = {name: value.to("meta") for name, value in network.state_dict().items()}
-        patch = torch.empty((1, self.num_input_channels, *patch_size), device="meta")
-        training = network.training
+        # Shapes only: nothing is computed. A copy, since blocks of dynamic_network_architectures have two
+        # names for each tensor, which torch.func.functional_call does not put back. In evaluation mode,
+        # since a SyncBatchNorm that trains wants a GPU.
+        shapes_only = copy.deepcopy(network).to("meta").eval()
         with torch.no_grad():
-            outputs = torch.func.functional_call(network.eval(), weights, (patch,))
-        network.train(training)
-        found = [list(output.shape[2:]) for output in outputs]
+            outputs = shapes_only(torch.empty((1, self.num_input_channels, *patch_size), device="meta"))
+        found = [list(o.shape[2:]) for o in (outputs if isinstance(outputs, list) else [outputs])]
         # The same rounding as batchgeneratorsv2's DownsampleSegForDSTransform.
         expected = [
             [round(n * s) for n, s in zip(patch_size, scales, strict=True)]
-            for scales in self._get_deep_supervision_scales() or []
+            for scales in self._get_deep_supervision_scales() or [[1.0] * len(patch_size)]
         ]
         if found != expected:
             raise ValueError(

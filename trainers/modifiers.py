@@ -1,4 +1,7 @@
-"""What each modifier of a trainer's name does; their spelling is in ``registry``."""
+"""What each modifier of a trainer's name does; their spelling is in ``registry``.
+
+Ablations of a network's plug are no classes: ``composition`` hands them to the network.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from nnunet_ext.trainers.losses import DiceFocalLoss, DiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
@@ -55,6 +59,14 @@ class Iterations(Modifier):
         self.num_val_iterations_per_epoch = max(1, round(validation_share * self.num_iterations_per_epoch))
 
 
+class DiceFocal(Modifier, DiceFocalLoss):
+    """``DiceFocal``: Dice + focal loss, with the weight that the trainer's paper has, or 1."""
+
+
+class Dice(Modifier, DiceLoss):
+    """``Dice``: Dice alone."""
+
+
 class NoDeepSupervision(Modifier):
     """``NoDeepSupervision``: the loss sees the full-resolution output only."""
 
@@ -79,6 +91,8 @@ class NoMirroring(Modifier):
 MODIFIER_CLASSES: Mapping[str, type[Modifier]] = {
     "epochs": Epochs,
     "iters": Iterations,
+    "DiceFocal": DiceFocal,
+    "Dice": Dice,
     "NoDeepSupervision": NoDeepSupervision,
     "NoMirroring": NoMirroring,
 }

@@ -10,7 +10,24 @@ from dataclasses import dataclass
 
 from nnunet_ext.trainers.registry import MODIFIERS, TRAINERS, VANILLA, ModifierEntry, TrainerEntry
 
-GRAMMAR = "<Trainer>" + "".join(f"[_{modifier.token}]" for modifier in MODIFIERS)
+
+def _grammar() -> str:
+    """The spelling of names in one line: choices side by side, what leaves something out as NoX."""
+    parts: list[str] = []
+    seen: set[str] = set()
+    for modifier in MODIFIERS:
+        group = modifier.choice or ("NoX" if modifier.token.startswith("No") else modifier.token)
+        if group in seen:
+            continue
+        seen.add(group)
+        tokens = [m.token for m in MODIFIERS if modifier.choice and m.choice == modifier.choice]
+        if group == "NoX":
+            tokens = ["NoX ..., in alphabetical order"]
+        parts.append("[" + "|".join(f"_{token}" for token in tokens or [modifier.token]) + "]")
+    return "<Trainer>" + "".join(parts)
+
+
+GRAMMAR = _grammar()
 
 
 @dataclass(frozen=True)
@@ -72,7 +89,7 @@ def parse(name: str) -> TrainerName | None:
     if trainer is None:
         return None
     rest = name[len(trainer.name) :]
-    if trainer is VANILLA and not rest:
+    if trainer is VANILLA and "_" not in rest:
         return None
     found = _modifiers_of(rest)
     if found is None:
@@ -82,6 +99,19 @@ def parse(name: str) -> TrainerName | None:
     parsed = TrainerName(trainer, tuple(sorted(found, key=lambda m: MODIFIERS.index(m.entry))))
     if len({modifier.entry for modifier in found}) < len(found):
         raise _misspelt(name, "a modifier may stand in a name once")
+    choices = [modifier.entry.choice for modifier in found if modifier.entry.choice]
+    if len(set(choices)) < len(choices):
+        raise _misspelt(name, f"it has more than one {choices[0]}")
+    for modifier in found:
+        if modifier.entry.network_option and modifier.token not in trainer.ablations:
+            has = (
+                f"it can leave out {', '.join(trainer.ablations)}"
+                if trainer.ablations
+                else "it has no such part"
+            )
+            raise _misspelt(
+                name, f"{trainer.name}'s network has nothing for {modifier.token} to leave out ({has})"
+            )
     if any(modifier.number == 0 for modifier in found):
         raise _misspelt(name, "numbers start at 1")
     if parsed.canonical != name:
@@ -98,7 +128,7 @@ def _trainer_of(name: str) -> TrainerEntry | None:
 # Loose on purpose: what looks like our modifiers is ours to explain.
 _LOOSE_TOKEN = "|".join(
     rf"\d+{modifier.keyword.rstrip('s')}s?" if modifier.takes_number else modifier.keyword
-    for modifier in MODIFIERS
+    for modifier in sorted(MODIFIERS, key=lambda m: len(m.token), reverse=True)
 )
 
 

@@ -20,6 +20,7 @@ class TrainerEntry:
         network: class of the network it trains.
         paper: number of the paper in ``docs/papers`` or "" for nnU-Net's own trainer.
         summary: one line for listings.
+        ablations: modifiers that take a plug out of its network.
     """
 
     name: str
@@ -27,6 +28,7 @@ class TrainerEntry:
     network: str
     paper: str
     summary: str
+    ablations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,14 @@ class ModifierEntry:
     Attributes:
         token: spelling; ``{N}`` stands for a whole number of 1 or more.
         summary: one line for listings.
+        network_option: keyword of the network that an ablation sets to False, or "".
+        choice: modifiers of the same choice exclude each other.
     """
 
     token: str
     summary: str
+    network_option: str = ""
+    choice: str = ""
 
     @property
     def takes_number(self) -> bool:
@@ -60,13 +66,61 @@ VANILLA = TrainerEntry(
     summary="nnU-Net's own trainer, for comparisons with a stated budget",
 )
 
+_SEGMENTATION = "nnunet_ext.trainers.segmentation"
+
 TRAINERS: tuple[TrainerEntry, ...] = (
     TrainerEntry(
+        name="nnUNetTrainerAGUNet",
+        module=_SEGMENTATION,
+        network="nnunet_ext.networks.AGUNet",
+        paper="000",
+        summary="attention gates on every skip (coronary arteries)",
+        ablations=("NoAG",),
+    ),
+    TrainerEntry(
+        name="nnUNetTrainerMAUNet",
+        module=_SEGMENTATION,
+        network="nnunet_ext.networks.MAUNet",
+        paper="001",
+        summary="residual encoder, position attention, attention gates; Dice + 0.1 focal (whole heart)",
+        ablations=("NoAG", "NoPAB"),
+    ),
+    TrainerEntry(
+        name="nnUNetTrainerAFUNet",
+        module=_SEGMENTATION,
+        network="nnunet_ext.networks.AFUNet",
+        paper="002",
+        summary="dense dilated pyramid, attention fusion; Dice + 0.5 focal (bones of the lower limb)",
+        ablations=("NoAF", "NoDASP"),
+    ),
+    TrainerEntry(
+        name="nnUNetTrainerResUNet",
+        module=_SEGMENTATION,
+        network="nnunet_ext.networks.ResUNet",
+        paper="003",
+        summary="residual stages with strides and dropout (organs at risk in the brain)",
+    ),
+    TrainerEntry(
         name="nnUNetTrainerRASUNet",
-        module="nnunet_ext.trainers.segmentation",
+        module=_SEGMENTATION,
         network="nnunet_ext.networks.RASUNet",
         paper="004",
         summary="residual attention separable convolutions (liver target)",
+        ablations=("NoSAM",),
+    ),
+    TrainerEntry(
+        name="nnUNetTrainerSEUNet",
+        module=_SEGMENTATION,
+        network="nnunet_ext.networks.SEUNet",
+        paper="004",
+        summary="squeeze-and-excitation behind each stage (comparison)",
+    ),
+    TrainerEntry(
+        name="nnUNetTrainerVNet",
+        module=_SEGMENTATION,
+        network="nnunet_ext.networks.VNet",
+        paper="004",
+        summary="V-Net (comparison)",
     ),
 )
 
@@ -74,8 +128,15 @@ TRAINERS: tuple[TrainerEntry, ...] = (
 MODIFIERS: tuple[ModifierEntry, ...] = (
     ModifierEntry("{N}epochs", "train N epochs"),
     ModifierEntry("{N}iters", "N training iterations an epoch, validation in proportion"),
+    ModifierEntry("DiceFocal", "Dice + focal loss, weighted as in the trainer's paper or 1", choice="loss"),
+    ModifierEntry("Dice", "Dice loss alone", choice="loss"),
+    ModifierEntry("NoAF", "plain skips instead of attention fusion", "attention_fusion"),
+    ModifierEntry("NoAG", "no attention gates", "attention_gates"),
+    ModifierEntry("NoDASP", "no dense dilated pyramid", "dilated_pyramid"),
     ModifierEntry("NoDeepSupervision", "loss on the full-resolution output only"),
     ModifierEntry("NoMirroring", "no mirroring in training and in prediction"),
+    ModifierEntry("NoPAB", "no position attention", "position_attention"),
+    ModifierEntry("NoSAM", "no spatial attention in the RAS blocks", "spatial_attention"),
 )
 
 

@@ -95,6 +95,8 @@ def _as_text(upstream: tuple[str, ...]) -> str:
         lines.append(f"      {trainer.summary}")
         paper = f"paper {trainer.paper}, " if trainer.paper else ""
         lines.append(f"      {paper}network {trainer.network}")
+        if trainer.ablations:
+            lines.append(f"      ablations: {', '.join(f'_{token}' for token in trainer.ablations)}")
     lines += ["", "Modifiers, appended to a name in this order, each at most once:"]
     width = max(len(modifier.token) for modifier in MODIFIERS)
     lines += [f"  _{modifier.token:<{width}}  {modifier.summary}" for modifier in MODIFIERS]

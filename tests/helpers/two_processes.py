@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_ext import networks
+from nnunet_ext.losses import with_focal
 from nnunet_ext.networks import UNet
 
 BATCH = 4
@@ -30,13 +31,19 @@ def without_dropout(network: UNet) -> UNet:
     return network
 
 
-def loss_of(shape: Shape, *, outputs: int, ddp: bool) -> nn.Module:
-    """nnU-Net's loss with the weights that it gives under DDP without torch.compile."""
+# The losses that the trainers of these networks have.
+FOCAL_WEIGHTS = {"MAUNet": 0.1, "AFUNet": 0.5}
+
+
+def loss_of(name: str, *, outputs: int, ddp: bool) -> nn.Module:
+    """The network's loss with the weights that nnU-Net gives under DDP without torch.compile."""
     loss = DC_and_CE_loss(
         {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": ddp},
         {},
         dice_class=MemoryEfficientSoftDiceLoss,
     )
+    if name in FOCAL_WEIGHTS:
+        loss = with_focal(loss, weight=FOCAL_WEIGHTS[name])
     weights = [1 / 2**i for i in range(outputs)]
     if outputs > 1:
         weights[-1] = 1e-6
@@ -52,12 +59,12 @@ def gradients(network: nn.Module) -> dict[str, torch.Tensor]:
     return {n.removeprefix("module."): p.grad for n, p in network.named_parameters() if p.grad is not None}
 
 
-def train_two_steps(network: nn.Module, shape: Shape, image: torch.Tensor, *, ddp: bool) -> None:
+def train_two_steps(network: nn.Module, name: str, image: torch.Tensor, *, ddp: bool) -> None:
     """Two, because DDP complains of unused parameters at the second forward pass."""
     for _ in range(2):
         network.zero_grad()
         outputs = network(image)
-        loss_of(shape, outputs=len(outputs), ddp=ddp)(outputs, targets_for(outputs, image)).backward()
+        loss_of(name, outputs=len(outputs), ddp=ddp)(outputs, targets_for(outputs, image)).backward()
 
 
 def _worker(rank: int, name: str, shape: Shape, folder: str) -> None:
@@ -66,7 +73,7 @@ def _worker(rank: int, name: str, shape: Shape, folder: str) -> None:
     network = without_dropout(build(getattr(networks, name), shape, deep_supervision=True))
     parallel = DistributedDataParallel(network)
     half = shape.batch(BATCH)[rank * BATCH // 2 : (rank + 1) * BATCH // 2]
-    train_two_steps(parallel, shape, half, ddp=True)
+    train_two_steps(parallel, name, half, ddp=True)
     if rank == 0:
         torch.save(gradients(parallel), f"{folder}/gradients.pth")
     dist.destroy_process_group()
@@ -91,5 +98,5 @@ def gradients_of_two_processes(name: str, shape: Shape, folder: str) -> dict[str
 def gradients_of_one_process(name: str, shape: Shape) -> dict[str, torch.Tensor]:
     """The same on the joined batch."""
     network = without_dropout(build(getattr(networks, name), shape, deep_supervision=True))
-    train_two_steps(network, shape, shape.batch(BATCH), ddp=False)
+    train_two_steps(network, name, shape.batch(BATCH), ddp=False)
     return gradients(network)

@@ -16,8 +16,16 @@ from two_processes import gradients_of_one_process, gradients_of_two_processes
 from nnunet_ext import networks
 
 
-@pytest.mark.parametrize("name", ["RASUNet"])
-@pytest.mark.parametrize("shape", [SHAPES[1], SHAPES[2]], ids=lambda shape: shape.name)
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("RASUNet", SHAPES[1]),
+        ("RASUNet", SHAPES[2]),
+        ("MAUNet", SHAPES[2]),
+        ("AFUNet", SHAPES[1]),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_gradients_of_two_processes_are_those_of_the_joined_batch(
     name: str, shape: Shape, tmp_path: Path
 ) -> None:

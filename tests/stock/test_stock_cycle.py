@@ -96,9 +96,11 @@ def life_of_a_model(home: NnunetHome, name: str, configuration: str, tmp_path: P
     np.testing.assert_array_equal(again, predicted)
 
 
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-def test_life_of_a_model(preprocessed: NnunetHome, configuration: str, tmp_path: Path) -> None:
-    life_of_a_model(preprocessed, TRAINER_NAMES[0] + BUDGET, configuration, tmp_path)
+@pytest.mark.parametrize(
+    ("name", "configuration"), [("nnUNetTrainerMAUNet", "2d"), ("nnUNetTrainerRASUNet", "3d_fullres")]
+)
+def test_life_of_a_model(preprocessed: NnunetHome, name: str, configuration: str, tmp_path: Path) -> None:
+    life_of_a_model(preprocessed, name + BUDGET, configuration, tmp_path)
 
 
 @pytest.mark.every_trainer

@@ -9,7 +9,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunet_ext.trainers.names import MisspeltTrainerNameError, parse
+from nnunet_ext.trainers.names import GRAMMAR, MisspeltTrainerNameError, parse
 from nnunet_ext.trainers.registry import MODIFIERS, TRAINERS, VANILLA
 
 OURS = "nnUNetTrainerRASUNet"
@@ -18,7 +18,13 @@ OURS = "nnUNetTrainerRASUNet"
 @st.composite
 def canonical_names(draw: st.DrawFn) -> str:
     trainer = draw(st.sampled_from((*TRAINERS, VANILLA)))
-    chosen = draw(st.lists(st.sampled_from(MODIFIERS), unique=True, min_size=trainer is VANILLA))
+    possible = [m for m in MODIFIERS if not m.network_option or m.token in trainer.ablations]
+    one_of_a_choice = st.lists(
+        st.sampled_from(possible),
+        unique_by=lambda m: m.choice or m.token,
+        min_size=trainer is VANILLA,
+    )
+    chosen = draw(one_of_a_choice)
     chosen.sort(key=MODIFIERS.index)
     numbers = st.integers(min_value=1, max_value=10**6)
     tokens = [f"{draw(numbers) if m.takes_number else ''}{m.keyword}" for m in chosen]
@@ -41,6 +47,10 @@ def test_only_one_order_is_a_name(name: str, random: object) -> None:
             continue
         with pytest.raises(MisspeltTrainerNameError, match=f"write {name}"):
             parse(shuffled)
+
+
+def test_the_grammar_shows_choices_and_ablations() -> None:
+    assert GRAMMAR == "<Trainer>[_{N}epochs][_{N}iters][_DiceFocal|_Dice][_NoX ..., in alphabetical order]"
 
 
 def test_nox_modifiers_are_in_alphabetical_order_after_the_others() -> None:
@@ -76,6 +86,10 @@ def test_a_misspelt_name_is_told_the_canonical_one(name: str, canonical: str) ->
         ("nnUNetTrainer_0epochs", "numbers start at 1"),
         (f"{OURS}_5epochs_5epochs", "may stand in a name once"),
         (f"{OURS}_NoMirroring_NoMirroring", "may stand in a name once"),
+        (f"{OURS}_Dice_DiceFocal", "more than one loss"),
+        (f"{OURS}_NoAG", r"nothing for NoAG to leave out \(it can leave out NoSAM\)"),
+        ("nnUNetTrainerVNet_NoSAM", r"nothing for NoSAM to leave out \(it has no such part\)"),
+        ("nnUNetTrainer_NoAG", "nothing for NoAG to leave out"),
         (f"{OURS}_Sharp", "modifier that does not exist in 'Sharp'"),
         (f"{OURS}_5epochs_NoMirorring", "modifier that does not exist in '5epochs_NoMirorring'"),
         (f"{OURS}_-5epochs", "modifier that does not exist"),
@@ -98,6 +112,8 @@ def test_refused_with_the_reason_and_the_list(name: str, reason: str) -> None:
         "nnUNetTrainerRASUNetV2",
         "nnUNetTrainerRASUNetOfAnotherTeam_5epochs",
         "nnUNetTrainer_Sharp",
+        "nnUNetTrainerDice",
+        "nnUNetTrainerDiceFocal",
         "nnUNetTrainer_5epochs_Sharp",
         "nnUNetTrainer_",
         "SomethingElse",
@@ -107,6 +123,18 @@ def test_refused_with_the_reason_and_the_list(name: str, reason: str) -> None:
 )
 def test_what_is_not_ours_is_left_alone(name: str) -> None:
     assert parse(name) is None
+
+
+def test_every_ablation_is_an_option_of_the_network_and_of_some_trainer() -> None:
+    from nnunet_ext import networks
+
+    options = {m.token: m.network_option for m in MODIFIERS if m.network_option}
+    assert {token for trainer in TRAINERS for token in trainer.ablations} == set(options)
+    for trainer in TRAINERS:
+        known, _ = getattr(networks, trainer.network.rpartition(".")[2]).plan_keywords()
+        possible = {token for token, option in options.items() if option in known}
+        assert set(trainer.ablations) == possible
+        assert list(trainer.ablations) == sorted(trainer.ablations)
 
 
 def test_the_registry_is_sound_and_light() -> None:

@@ -17,6 +17,7 @@ from shared_datasets import dataset_of
 from torch import nn
 from trainer_factory import keep_stages, make_trainer, read_log
 
+from nnunet_ext.losses import FocalLoss
 from nnunet_ext.networks import RASUNet
 
 TRAINER_NAMES = [trainer.name for trainer in TRAINERS]
@@ -31,11 +32,13 @@ def test_trains_plain_labels_regions_and_ignore_label(
     dataset = dataset_of(request)
     trainer = make_trainer(preprocessed, name + BUDGET, dataset=dataset, monkeypatch=monkeypatch)
     trainer.initialize()
-    before = [p.detach().clone() for p in trainer.network.parameters()]
+    before = {key: p.detach().clone() for key, p in trainer.network.named_parameters()}
     trainer.run_training()
-    moved = [not torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True)]
-    # nnU-Net gives the smallest output the weight 0, so its head stays as it was.
-    assert sum(not m for m in moved) <= 2
+    after = dict(trainer.network.named_parameters())
+    # nnU-Net gives the smallest output the weight 0, so its head stays as it was. At 8 channels the inner
+    # layer of squeeze-and-excitation is a single ReLU, which may be silent.
+    stayed = [key for key, p in before.items() if torch.equal(p, after[key])]
+    assert sum(not key.endswith("squeeze.bias") for key in stayed) <= 2
     assert np.isfinite(trainer.logger.get_value("train_losses", step=-1))
     assert np.isfinite(trainer.logger.get_value("val_losses", step=-1))
     heads = {"plain": 3, "ignore": 3, "regions": 2, "regions_ignore": 2}
@@ -58,6 +61,10 @@ def test_trains_few_levels(
         configuration=configuration,
         change_plans=keep_stages(stages),
     )
+    if (name, stages, configuration) == ("nnUNetTrainerMAUNet", 1, "3d_fullres"):
+        with pytest.raises(ValueError, match="position attention takes at most 4096 positions"):
+            trainer.run_training()
+        return
     trainer.run_training()
     assert np.isfinite(trainer.logger.get_value("train_losses", step=-1))
     assert trainer.enable_deep_supervision == (stages > 1)
@@ -84,6 +91,52 @@ def test_without_deep_supervision_and_mirroring(
     )
     checkpoint = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=False)
     assert checkpoint["inference_allowed_mirroring_axes"] is None
+
+
+ABLATIONS = [f"{t.name}_1epochs_1iters_{token}" for t in TRAINERS for token in t.ablations]
+LOSSES = ["nnUNetTrainerMAUNet_1epochs_1iters", "nnUNetTrainerAFUNet_1epochs_1iters"]
+LOSSES += [
+    f"{t}_1epochs_1iters_{m}" for t in ("nnUNetTrainer", *TRAINER_NAMES) for m in ("Dice", "DiceFocal")
+]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_leave_one_plug_out(
+    preprocessed: NnunetHome, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def classes(trainer_name: str) -> set[str]:
+        trainer = make_trainer(
+            preprocessed, trainer_name, dataset="Dataset901_plain", monkeypatch=monkeypatch
+        )
+        trainer.run_training()
+        return {type(module).__name__ for module in trainer.network.modules()}
+
+    trainer, _, token = name.rpartition("_")
+    plug = {
+        "NoAG": "AttentionGate",
+        "NoPAB": "PositionAttention",
+        "NoAF": "AttentionFusion",
+        "NoDASP": "DASP",
+        "NoSAM": "SpatialAttention",
+    }[token]
+    assert plug in classes(trainer)
+    assert plug not in classes(name)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(preprocessed: NnunetHome, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer(preprocessed, name, dataset="Dataset901_plain", monkeypatch=monkeypatch)
+    trainer.run_training()
+    assert np.isfinite(trainer.logger.get_value("train_losses", step=-1))
+    loss = trainer.loss.loss
+    if name.endswith("_Dice"):
+        assert loss.weight_ce == 0
+        assert "Loss: Dice\n" in read_log(trainer).replace(" \n", "\n")
+        return
+    weight = {"nnUNetTrainerMAUNet": 0.1, "nnUNetTrainerAFUNet": 0.5}.get(name.split("_")[0], 1.0)
+    assert (loss.weight_ce, loss.weight_dice) == (weight, 1)
+    assert isinstance(loss.ce, FocalLoss)
+    assert f"Loss: Dice + {weight:g} x focal loss (gamma 2)" in read_log(trainer)
 
 
 def test_modifiers_change_what_they_say_and_nothing_else(
