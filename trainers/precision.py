@@ -104,6 +104,8 @@ class Bfloat16Forward(nnUNetTrainer):
         if uses_bfloat16 or (self.device.type == "cpu" and self.bfloat16_by_default):
             precision = "bfloat16" if uses_bfloat16 else "float32"
             self.print_to_log_file(f"Forward pass of training in {precision} ({VARIABLE}=0 or 1 to choose)")
+        if uses_bfloat16 and not cpu_computes_bfloat16():
+            self.print_to_log_file(f"This CPU only emulates bfloat16, slowly: {VARIABLE}=0 is faster here")
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's step with the network's forward pass in bfloat16 and the loss in float32."""

@@ -114,6 +114,17 @@ def test_dtype_at_the_first_convolution_and_at_the_loss(
     assert (said in read_log(trainer)) == (name == OURS or training is torch.bfloat16)
 
 
+@pytest.mark.parametrize("capable", [True, False])
+def test_the_log_tells_where_bfloat16_is_only_emulated(
+    preprocessed: NnunetHome, capable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_computes_bfloat16", lambda: capable)
+    trainer = make_trainer(preprocessed, VANILLA, dataset="Dataset901_plain", monkeypatch=monkeypatch)
+    monkeypatch.setenv(precision.VARIABLE, "1")
+    trainer.on_train_start()
+    assert ("This CPU only emulates bfloat16" in read_log(trainer)) is not capable
+
+
 def test_stock_prediction_from_the_model_folder_is_float32(
     preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
