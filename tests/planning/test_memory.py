@@ -1,0 +1,116 @@
+"""Traced memory against what a real step keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from arch_kwargs import SHAPES, Shape
+
+from nnunet_ext import networks
+from nnunet_ext.planning import TrainingStep, trace_step_memory
+from nnunet_ext.planning.memory import (
+    autocast,
+    build_network,
+    empty_target,
+    saved_bytes,
+    sum_of_losses,
+)
+
+VANILLA = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
+RESENC = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+OURS = [f"nnunet_ext.networks.{name}" for name in networks.__all__ if name != "UNet"]
+
+
+def step_of(network: str, shape: Shape = SHAPES[2], **changes: Any) -> TrainingStep:
+    step = TrainingStep(
+        network=network,
+        arch_kwargs=shape.arch_kwargs(resenc=network == RESENC),
+        input_channels=shape.input_channels,
+        outputs=shape.num_classes,
+        patch_size=shape.image,
+        batch_size=2,
+        device="cpu",
+        autocast=None,
+    )
+    return dataclasses.replace(step, **changes)
+
+
+def really_saved(step: TrainingStep) -> int:
+    """The same counted on a step that computes."""
+    network = build_network(step)
+    image = torch.randn(step.batch_size, step.input_channels, *step.patch_size)
+
+    def forward() -> torch.Tensor:
+        outputs = network(image)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        return sum_of_losses(step, outputs, [empty_target(step, output) for output in outputs])
+
+    with autocast(step):
+        return saved_bytes(network, forward)
+
+
+@pytest.mark.parametrize("shape", SHAPES[:4], ids=lambda shape: shape.name)
+@pytest.mark.parametrize("network", [VANILLA, RESENC, *OURS])
+def test_traced_is_what_a_step_on_the_cpu_keeps(network: str, shape: Shape) -> None:
+    step = step_of(network, shape)
+    assert trace_step_memory(step).saved == really_saved(step)
+
+
+@pytest.mark.parametrize("targets", ["labels", "labels_ignore", "regions", "regions_ignore"])
+@pytest.mark.parametrize("batch_dice", [True, False])
+@pytest.mark.parametrize("deep_supervision", [True, False])
+def test_every_kind_of_target(targets: Any, batch_dice: bool, deep_supervision: bool) -> None:
+    step = step_of(VANILLA, targets=targets, batch_dice=batch_dice, deep_supervision=deep_supervision)
+    assert trace_step_memory(step).saved == really_saved(step)
+
+
+@pytest.mark.parametrize("network", [VANILLA, *OURS])
+def test_mixed_precision(network: str) -> None:
+    """Within 1 %: real kernels keep the statistics of normalisation in float32, fake ones in bfloat16."""
+    step = step_of(network, autocast=torch.bfloat16)
+    assert trace_step_memory(step).saved == pytest.approx(really_saved(step), rel=0.01)
+
+
+def test_many_classes_make_the_loss_a_large_share() -> None:
+    """With 31 classes a quarter of what is kept is the loss's; counting convolutions would miss it."""
+    few, many = (trace_step_memory(step_of(VANILLA, outputs=classes)).saved for classes in (2, 31))
+    assert many > 1.25 * few
+
+
+def test_a_gpu_s_mixed_precision_is_traced_without_one() -> None:
+    full, half = (
+        trace_step_memory(step_of(VANILLA, SHAPES[1], device="cuda", autocast=dtype))
+        for dtype in (None, torch.float16)
+    )
+    # Convolutions' inputs in half the bytes; softmax and cross-entropy stay in float32.
+    assert 0.45 < half.saved / full.saved < 0.8
+    assert (half.parameters, half.gradients, half.optimizer) == (
+        full.parameters,
+        full.gradients,
+        full.optimizer,
+    )
+
+
+def test_the_parts() -> None:
+    step = step_of(VANILLA, SHAPES[1])
+    memory = trace_step_memory(step)
+    weights = 4 * sum(p.numel() for p in build_network(step).parameters())
+    assert memory.parameters == memory.gradients == memory.optimizer == weights
+    voxels = [8 * 12 * 16, 4 * 6 * 8]
+    assert memory.batch == 2 * (4 * voxels[0] + 2 * sum(voxels))
+    assert memory.total == memory.saved + 3 * weights + memory.batch
+
+
+def test_it_grows_with_the_batch_and_nothing_is_left_behind() -> None:
+    one, four = (trace_step_memory(step_of(OURS[0], batch_size=size)).saved for size in (1, 4))
+    assert 3.9 < four / one < 4.1
+    assert not torch.is_autocast_enabled("cuda")
+    assert type(torch.empty(1)) is torch.Tensor
+
+
+def test_a_patch_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be a multiple of"):
+        trace_step_memory(step_of(OURS[0], patch_size=(4, 18, 16)))
