@@ -68,7 +68,7 @@ class GatedConcat(UpsampleConcat):
     """The plain skip with an attention gate on the encoder's features.
 
     Reference:
-        Paper 000 (coronary arteries), figure 4 and equation 1: gates on every skip; paper 001.
+        Paper 000 (coronary arteries), figures 4 and 5 and equation 1: gates on every skip; paper 001.
 
     Differences from the paper:
         - See the gate that is used.

@@ -26,7 +26,7 @@ class AGUNet(UNet):
     """U-Net with attention gates on every skip: the fine network of paper 000.
 
     Reference:
-        Paper 000 (coronary arteries in two stages), figure 4 and equation 1.
+        Paper 000 (coronary arteries in two stages), figure 5 and equation 1.
 
     Differences from the paper:
         - Levels, features and strides are the plan's; the paper has patches of 32 voxels an axis.
