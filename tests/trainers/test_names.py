@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
 
@@ -38,13 +37,11 @@ def test_what_parse_takes_apart_it_puts_together(name: str) -> None:
     assert parsed.canonical == name
 
 
-@given(canonical_names(), st.randoms(use_true_random=False))
-def test_only_one_order_is_a_name(name: str, random: object) -> None:
+@given(canonical_names(), st.data())
+def test_only_one_order_is_a_name(name: str, data: st.DataObject) -> None:
     trainer, *tokens = name.split("_")
-    for other in itertools.permutations(tokens):
-        shuffled = "_".join([trainer, *other])
-        if shuffled == name:
-            continue
+    shuffled = "_".join([trainer, *data.draw(st.permutations(tokens))])
+    if shuffled != name:
         with pytest.raises(MisspeltTrainerNameError, match=f"write {name}"):
             parse(shuffled)
 
