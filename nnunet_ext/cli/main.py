@@ -52,6 +52,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("doctor", "nnunet_ext.cli.doctor", "check that nnU-Net finds our trainers, and name what is wrong"),
     Verb("activate", "nnunet_ext.cli.activate", "let nnU-Net find our trainers from every shell"),
     Verb("deactivate", "nnunet_ext.cli.deactivate", "undo activate"),
+    Verb("plan", "nnunet_ext.cli.plan", "plan a dataset for one of our networks, by traced memory"),
     Verb("demo", "nnunet_ext.cli.demo", "the whole job on synthetic patients, on a CPU, in minutes"),
     Verb("phantom", "nnunet_ext.cli.phantom", "write synthetic patients in a clinic's layout"),
 )
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Results go to stdout, progress and complaints to stderr: programs that read the results see only them.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("numexpr").setLevel(logging.WARNING)  # it announces its threads
     try:
         code = _run(arguments)
         sys.stdout.flush()

@@ -1,0 +1,165 @@
+"""The verb ``plan``: nnU-Net plans for one of our networks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunet_ext.trainers.registry import TRAINERS
+
+if TYPE_CHECKING:
+    from nnunet_ext.planning.planner import Planned, PlannedConfiguration
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = """\
+Plan a dataset for one of our networks. nnU-Net's planner decides spacing and topology; patch and batch are
+the largest with which a training step of the network keeps no more memory than a step of nnU-Net's own
+network with the patch and batch that the same memory target gives it. A batch covers 5 % of the dataset at
+most, as in nnU-Net. Memory is traced, not guessed: no GPU is needed.
+
+The plans are written beside nnU-Net's, which stay as they are. Where the preprocessed data of other plans
+would be the same, they are used, and there is nothing to preprocess.
+"""
+EPILOG = """\
+examples:
+  nnUNetv2_plan_and_preprocess -d 4                 # once: nnU-Net's fingerprint, plans and data
+  nnunet_ext plan 4 --network RASUNet
+  nnunet_ext plan 4 --network RASUNet --spacing-mm 3 1 1 --window -150 150
+
+exit code: 0 done, 2 wrong usage or environment, or nothing that fits
+"""
+NETWORKS = {trainer.network.rpartition(".")[2]: trainer.name for trainer in TRAINERS}
+GIB = 2**30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_arguments(parser)
+        >>> parser.parse_args(["4", "--network", "RASUNet"]).match_vanilla_gb
+        8.0
+    """
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("dataset", metavar="DATASET", help="nnU-Net's number or name of the dataset")
+    parser.add_argument(
+        "--network", required=True, metavar="NAME", choices=NETWORKS, help=f"one of {', '.join(NETWORKS)}"
+    )
+    parser.add_argument(
+        "--planner", choices=("default", "resenc"), default="default", help="nnU-Net's planner (default)"
+    )
+    parser.add_argument(
+        "--match-vanilla-gb", type=float, default=8.0, metavar="GB", help="nnU-Net's memory target (8)"
+    )
+    parser.add_argument(
+        "--spacing-mm", type=float, nargs=3, metavar=("Z", "Y", "X"), help="spacing of 3d_fullres in mm"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="instead of the largest that fits")
+    parser.add_argument(
+        "--window", type=float, nargs=2, metavar=("LO", "HI"), help="HU that become -1 and 1, in CT channels"
+    )
+    parser.add_argument("--order", type=int, choices=range(4), help="interpolation order of images (3)")
+    parser.add_argument("--plans-name", metavar="NAME", help="name of the plans (one that is free)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, and print what was chosen; returns the exit code."""
+    missing = [name for name in ("nnUNet_raw", "nnUNet_preprocessed") if not os.environ.get(name)]
+    if missing:
+        logger.error("plan: nnU-Net's variable %s is not set", " and ".join(missing))
+        return 2
+    for option, value in (("--batch-size", args.batch_size), ("--match-vanilla-gb", args.match_vanilla_gb)):
+        if value is not None and value <= 0:
+            logger.error("plan: %s must be above 0, got %s", option, value)
+            return 2
+    from nnunet_ext.planning.planner import PlanRequest, plan
+
+    try:
+        planned = plan(
+            PlanRequest(
+                dataset=args.dataset,
+                network=args.network,
+                plans_name=args.plans_name or free_name(args.dataset, args.network),
+                base=args.planner,
+                match_vanilla_gb=args.match_vanilla_gb,
+                spacing_mm=tuple(args.spacing_mm) if args.spacing_mm else None,
+                batch_size=args.batch_size,
+                window=tuple(args.window) if args.window else None,
+                order=args.order,
+            )
+        )
+    except (ValueError, RuntimeError, OSError) as error:
+        logger.error("plan %s: %s", args.dataset, error)
+        return 2
+    print(json.dumps(_as_dict(planned), indent=2) if args.json else _as_text(planned, args.network))
+    return 0
+
+
+def free_name(dataset: str, network: str) -> str:
+    """A name of plans that the dataset does not have yet."""
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    folder = Path(os.environ["nnUNet_preprocessed"]) / maybe_convert_to_dataset_name(dataset)
+    name, number = f"nnUNet{network}Plans", 1
+    while (folder / f"{name}.json").exists():
+        number += 1
+        name = f"nnUNet{network}Plans{number}"
+    return name
+
+
+def _as_dict(planned: Planned) -> dict[str, Any]:
+    return {
+        "plans_file": str(planned.file),
+        "configurations": {
+            c.name: {
+                "patch_size": c.fit.plan["patch_size"],
+                "batch_size": c.fit.plan["batch_size"],
+                "vanilla_patch_size": [int(n) for n in c.vanilla["patch_size"]],
+                "vanilla_batch_size": int(c.vanilla["batch_size"]),
+                "step_bytes": c.fit.memory.total,
+                "budget_bytes": c.fit.budget_bytes,
+                "data_identifier": c.data_identifier,
+                "is_preprocessed": c.is_preprocessed,
+            }
+            for c in planned.configurations
+        },
+    }
+
+
+def _as_text(planned: Planned, network: str) -> str:
+    dataset, plans = planned.file.parent.name, planned.file.stem
+    lines = [f"{network} on {dataset}; in brackets nnU-Net's own plan:"]
+    lines += [_line(c) for c in planned.configurations]
+    lines += ["", f"Plans: {planned.file}", "Next:"]
+    fresh = [c.name for c in planned.configurations if not c.is_preprocessed]
+    if fresh:
+        # nnU-Net takes as many numbers of processes as configurations.
+        processes = " ".join(["4"] * len(fresh))
+        configurations = " ".join(fresh)
+        lines.append(
+            f"  nnUNetv2_preprocess -d {dataset} -plans_name {plans} -c {configurations} -np {processes}"
+        )
+    last = planned.configurations[-1].name
+    lines.append(f"  nnUNetv2_train {dataset} {last} FOLD -p {plans} -tr {NETWORKS[network]}")
+    return "\n".join(lines)
+
+
+def _line(configuration: PlannedConfiguration) -> str:
+    plan, vanilla = configuration.fit.plan, configuration.vanilla
+    patch, own = (" x ".join(str(int(n)) for n in p["patch_size"]) for p in (plan, vanilla))
+    kept, budget = (n / GIB for n in (configuration.fit.memory.total, configuration.fit.budget_bytes))
+    batch = f"{plan['batch_size']} ({vanilla['batch_size']})"
+    data = configuration.data_identifier + ("" if configuration.is_preprocessed else ", to be preprocessed")
+    return (
+        f"  {configuration.name}: patch {patch} ({own}), batch {batch}; a step keeps {kept:.2f} of "
+        f"{budget:.2f} GiB; data {data}"
+    )

@@ -1,0 +1,118 @@
+"""The largest patch and batch of a network within the memory of another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from nnunet_ext.planning.memory import StepMemory, TrainingStep, trace_step_memory
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A plan that fits.
+
+    Attributes:
+        plan: one configuration of nnU-Net's plans.
+        memory: what its training step keeps.
+        budget_bytes: what it may keep.
+    """
+
+    plan: Mapping[str, Any]
+    memory: StepMemory
+    budget_bytes: int
+
+
+class DoesNotFitError(ValueError):
+    """No patch of nnU-Net's leaves room for two of them."""
+
+
+def step_of_plan(plan: Mapping[str, Any], template: TrainingStep, *, batch_size: int) -> TrainingStep:
+    """The training step that a configuration describes; ``template`` knows channels and targets."""
+    return dataclasses.replace(
+        template,
+        arch_kwargs=plan["architecture"]["arch_kwargs"],
+        patch_size=tuple(int(n) for n in plan["patch_size"]),
+        batch_size=batch_size,
+        batch_dice=bool(plan.get("batch_dice", False)),
+    )
+
+
+def fit(
+    candidates: Iterable[Mapping[str, Any]],
+    template: TrainingStep,
+    *,
+    budget_bytes: int,
+    dataset_voxels: float,
+    max_dataset_covered: float,
+    min_batch_size: int = 2,
+    batch_size: int | None = None,
+) -> Fit:
+    """The first candidate that fits, with the largest batch that does.
+
+    Args:
+        candidates: plans of one configuration, the largest patch first.
+        template: the network, its channels and targets.
+        budget_bytes: what ``StepMemory.total`` may come to.
+        dataset_voxels: voxels of all training images at the plan's spacing.
+        max_dataset_covered: largest share of them in one batch, nnU-Net's guard against overfitting.
+        min_batch_size: nnU-Net's, which the guard does not go below.
+        batch_size: the user's; None for the largest.
+
+    Raises:
+        DoesNotFitError: no candidate fits; the message says what the smallest needs.
+    """
+    smallest: tuple[Mapping[str, Any], StepMemory] | None = None
+    for plan in candidates:
+        step = step_of_plan(plan, template, batch_size=batch_size or min_batch_size)
+        memory = trace_step_memory(step)
+        smallest = (plan, memory)
+        if memory.total > budget_bytes:
+            continue
+        if batch_size is None:
+            covered = round(dataset_voxels * max_dataset_covered / prod(step.patch_size))
+            step, memory = _largest_batch(
+                step, memory, budget_bytes=budget_bytes, at_most=max(covered, min_batch_size)
+            )
+        return Fit({**plan, "batch_size": step.batch_size}, memory, budget_bytes)
+    raise DoesNotFitError(_explain(smallest, template, budget_bytes, batch_size or min_batch_size))
+
+
+def _largest_batch(
+    step: TrainingStep, memory: StepMemory, *, budget_bytes: int, at_most: int
+) -> tuple[TrainingStep, StepMemory]:
+    """The step with the largest batch; memory grows by the same amount with every patch."""
+    if at_most <= step.batch_size:
+        return step, memory
+    one_more = trace_step_memory(dataclasses.replace(step, batch_size=step.batch_size + 1))
+    each = one_more.total - memory.total
+    size = min(at_most, step.batch_size + (budget_bytes - memory.total) // each)
+    while size > step.batch_size:
+        larger = dataclasses.replace(step, batch_size=size)
+        found = trace_step_memory(larger)
+        if found.total <= budget_bytes:
+            return larger, found
+        size -= 1
+    return step, memory
+
+
+def _explain(
+    smallest: tuple[Mapping[str, Any], StepMemory] | None,
+    template: TrainingStep,
+    budget_bytes: int,
+    batch_size: int,
+) -> str:
+    network = template.network.rpartition(".")[2]
+    if smallest is None:
+        return f"there is no plan to fit {network} into"
+    plan, memory = smallest
+    return (
+        f"{network} does not fit: a batch of {batch_size} patches of {tuple(plan['patch_size'])}, the "
+        f"smallest tried, keeps {memory.total / GIB:.2f} GiB, and {budget_bytes / GIB:.2f} GiB are allowed. "
+        f"Allow {memory.total / GIB:.2f} GiB (a larger --match-vanilla-gb) or ask for a smaller batch."
+    )
