@@ -14,6 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.cfg pyproject.toml README.md LICENSE \
 	$(shell find nnunet_ext trainers dataset_conversion -name '*.py' 2>/dev/null)
 
+PARALLEL ?= -n 2 --dist loadscope
+
 # Threads that wait by spinning keep nnU-Net's workers from their work on a small machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -47,8 +49,9 @@ lint: install
 types: install
 	cd tests && ../$(BIN)/mypy --config-file ../pyproject.toml -p nnunet_ext
 
+# Two at a time, a class or a module of tests to each: one alone leaves a core idle.
 unit: install
-	$(BIN)/pytest -m "not every_trainer"
+	$(BIN)/pytest $(PARALLEL) -m "not every_trainer"
 
 doctests: install
 	cd tests && ../$(BIN)/pytest -c ../pyproject.toml --rootdir .. --doctest-modules --pyargs nnunet_ext
@@ -57,7 +60,7 @@ test: lint types doctests unit
 
 # Every trainer through stock nnU-Net commands: long; run it before an issue is resolved.
 test-all: lint types doctests
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 clean:
 	rm -rf $(VENV) build dist demo
