@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.cfg pyproject.toml README.md LICENSE \
 	$(shell find nnunet_ext trainers dataset_conversion -name '*.py' 2>/dev/null)
 
-PARALLEL ?= -n 2 --dist loadscope
+PARALLEL ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 # Threads that wait by spinning keep nnU-Net's workers from their work on a small machine.
 export OMP_WAIT_POLICY ?= PASSIVE
