@@ -17,6 +17,7 @@ from dataclasses import asdict
 
 import nnunet_ext
 from nnunet_ext.cli.checks import Check, check_folders, check_hook_variable
+from nnunet_ext.cli.dataset_checks import check_datasets
 from nnunet_ext.cli.fresh_checks import (
     check_look_up,
     check_nnunet,
@@ -98,6 +99,7 @@ def checks_of(fresh: FreshProcess, *, environment: Mapping[str, str]) -> tuple[C
         *check_hook_variable(environment),
         *look_ups,
         *check_folders(environment),
+        *check_datasets(environment),
         *check_hardware(fresh.torch_facts, environment=environment),
     )
 
