@@ -6,10 +6,13 @@ Ablations of a network's plug are no classes: ``composition`` hands them to the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any, ClassVar
 
 import torch
 from nnunet_ext.trainers.losses import DiceFocalLoss, DiceLoss
+from nnunet_ext.trainers.mirroring import RestrictedMirroring
+from nnunet_ext.trainers.regime import PaperRegime
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
@@ -37,6 +40,29 @@ class Modifier(nnUNetTrainer):
 
     def apply_modifiers(self) -> None:
         """Change attributes of the constructed trainer; every modifier calls ``super()`` first."""
+
+
+class Paper(Modifier, PaperRegime):
+    """``Paper``: optimiser, rate, schedule, augmentation and length as in the trainer's paper."""
+
+    def apply_modifiers(self) -> None:
+        """Set what nnU-Net has as attributes; modifiers that are named change it afterwards."""
+        super().apply_modifiers()
+        self.initial_lr = self.regime.learning_rate
+        self.weight_decay = self.regime.weight_decay
+        self.enable_deep_supervision = self.regime.deep_supervision
+        if self.regime.planned_crop:
+            self.oversample_foreground_percent = 0.0
+        if self.regime.epochs is not None:
+            self.num_epochs = self.regime.epochs
+        elif self.regime.iterations is not None:
+            iterations = self.numbers.get("iters", self.num_iterations_per_epoch)
+            self.num_epochs = ceil(self.regime.iterations / iterations)
+
+    @property
+    def iterations_are_given(self) -> bool:
+        """``{N}iters`` comes before a pass over the samples."""
+        return "iters" in self.numbers
 
 
 class Epochs(Modifier):
@@ -76,19 +102,16 @@ class NoDeepSupervision(Modifier):
         self.enable_deep_supervision = False
 
 
-class NoMirroring(Modifier):
+class NoMirroring(Modifier, RestrictedMirroring):
     """``NoMirroring``: neither training nor prediction mirrors the image."""
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, None]:  # noqa: N802
-        """As the trainer has it, without mirroring axes."""
-        rotation, dummy_2d, initial_patch_size, _ = (
-            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        )
-        self.inference_allowed_mirroring_axes = None
-        return rotation, dummy_2d, initial_patch_size, None
+    def restrict_mirroring(self, axes: tuple[int, ...]) -> tuple[int, ...]:
+        """None of them."""
+        return super().restrict_mirroring(())
 
 
 MODIFIER_CLASSES: Mapping[str, type[Modifier]] = {
+    "Paper": Paper,
     "epochs": Epochs,
     "iters": Iterations,
     "DiceFocal": DiceFocal,

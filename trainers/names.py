@@ -112,6 +112,8 @@ def parse(name: str) -> TrainerName | None:
             raise _misspelt(
                 name, f"{trainer.name}'s network has nothing for {modifier.token} to leave out ({has})"
             )
+    if not trainer.paper and any(modifier.token == "Paper" for modifier in found):
+        raise _misspelt(name, f"{trainer.name} comes from no paper")
     if any(modifier.number == 0 for modifier in found):
         raise _misspelt(name, "numbers start at 1")
     if parsed.canonical != name:

@@ -1,7 +1,7 @@
 """Trainers of the papers' segmentation networks: nnU-Net's regime with another network.
 
-Common to all, against the papers: optimiser, learning rate, augmentation and length are nnU-Net's; spacing,
-patch, batch and intensity window are the plan's.
+Common to all, against the papers: optimiser, learning rate, augmentation and length are nnU-Net's, unless the
+name has the modifier ``Paper``; spacing, patch, batch and intensity window are the plan's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from nnunet_ext.trainers.base import NetworkTrainer, builds
 from nnunet_ext.trainers.losses import DiceFocalLoss
 
 from nnunet_ext.networks import AFUNet, AGUNet, MAUNet, RASUNet, ResUNet, SEUNet, VNet
+from nnunet_ext.regimes import REGIMES
 
 
 class nnUNetTrainerAGUNet(NetworkTrainer):
@@ -22,14 +23,14 @@ class nnUNetTrainerMAUNet(DiceFocalLoss, NetworkTrainer):
     """MAUNet of paper 001 (``nnunet_ext.networks.MAUNet``) with its loss, Dice + 0.1 focal."""
 
     build_network_architecture = builds(MAUNet)
-    focal_weight = 0.1
+    focal_weight = REGIMES["001"].focal_weight
 
 
 class nnUNetTrainerAFUNet(DiceFocalLoss, NetworkTrainer):
     """AFU-Net of paper 002 (``nnunet_ext.networks.AFUNet``) with its loss, Dice + 0.5 focal."""
 
     build_network_architecture = builds(AFUNet)
-    focal_weight = 0.5
+    focal_weight = REGIMES["002"].focal_weight
 
 
 class nnUNetTrainerResUNet(NetworkTrainer):

@@ -18,6 +18,7 @@ OURS = "nnUNetTrainerRASUNet"
 def canonical_names(draw: st.DrawFn) -> str:
     trainer = draw(st.sampled_from((*TRAINERS, VANILLA)))
     possible = [m for m in MODIFIERS if not m.network_option or m.token in trainer.ablations]
+    possible = [m for m in possible if m.token != "Paper" or trainer.paper]
     one_of_a_choice = st.lists(
         st.sampled_from(possible),
         unique_by=lambda m: m.choice or m.token,
@@ -47,7 +48,9 @@ def test_only_one_order_is_a_name(name: str, data: st.DataObject) -> None:
 
 
 def test_the_grammar_shows_choices_and_ablations() -> None:
-    assert GRAMMAR == "<Trainer>[_{N}epochs][_{N}iters][_DiceFocal|_Dice][_NoX ..., in alphabetical order]"
+    assert GRAMMAR == (
+        "<Trainer>[_Paper][_{N}epochs][_{N}iters][_DiceFocal|_Dice][_NoX ..., in alphabetical order]"
+    )
 
 
 def test_nox_modifiers_are_in_alphabetical_order_after_the_others() -> None:
@@ -66,6 +69,7 @@ def test_nox_modifiers_are_in_alphabetical_order_after_the_others() -> None:
         ("nnUNetTrainerRasUnet_5epochs", f"{OURS}_5epochs"),
         ("nnUNetTrainerRasUnet", OURS),
         (f"{OURS}_25iters_20epochs", f"{OURS}_20epochs_25iters"),
+        (f"{OURS}_5epochs_paper", f"{OURS}_Paper_5epochs"),
         (f"{OURS}_NoMirroring_NoDeepSupervision", f"{OURS}_NoDeepSupervision_NoMirroring"),
         ("nnUNetTrainer_25iters_20epochs", "nnUNetTrainer_20epochs_25iters"),
         ("nnUNetTrainerNoMirroring_20epochs", "nnUNetTrainer_20epochs_NoMirroring"),
@@ -87,6 +91,7 @@ def test_a_misspelt_name_is_told_the_canonical_one(name: str, canonical: str) ->
         (f"{OURS}_NoAG", r"nothing for NoAG to leave out \(it can leave out NoSAM\)"),
         ("nnUNetTrainerVNet_NoSAM", r"nothing for NoSAM to leave out \(it has no such part\)"),
         ("nnUNetTrainer_NoAG", "nothing for NoAG to leave out"),
+        ("nnUNetTrainer_Paper_5epochs", "nnUNetTrainer comes from no paper"),
         (f"{OURS}_Sharp", "modifier that does not exist in 'Sharp'"),
         (f"{OURS}_5epochs_NoMirorring", "modifier that does not exist in '5epochs_NoMirorring'"),
         (f"{OURS}_-5epochs", "modifier that does not exist"),
@@ -97,7 +102,7 @@ def test_a_misspelt_name_is_told_the_canonical_one(name: str, canonical: str) ->
 def test_refused_with_the_reason_and_the_list(name: str, reason: str) -> None:
     with pytest.raises(MisspeltTrainerNameError, match=reason) as refused:
         parse(name)
-    assert "<Trainer>[_{N}epochs]" in str(refused.value)
+    assert "<Trainer>[_Paper][_{N}epochs]" in str(refused.value)
     assert OURS in str(refused.value)
 
 
