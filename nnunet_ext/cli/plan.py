@@ -9,10 +9,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.presets import Preset
+from nnunet_ext.regimes import REGIMES
 from nnunet_ext.trainers.registry import TRAINERS
 
 if TYPE_CHECKING:
-    from nnunet_ext.planning.planner import Planned, PlannedConfiguration
+    from nnunet_ext.planning.request import Planned, PlannedConfiguration, PlanRequest
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,10 @@ the largest with which a training step of the network keeps no more memory than 
 network with the patch and batch that the same memory target gives it. A batch covers 5 % of the dataset at
 most, as in nnU-Net. Memory is traced, not guessed: no GPU is needed.
 
+With --gpu-memory-gb the budget is the most that a step holds at once, instead of nnU-Net's step; workspaces
+of cuDNN are not in it. Where patch and batch are both given and no memory, they are planned whatever they
+need, with a warning.
+
 The plans are written beside nnU-Net's, which stay as they are. Where the preprocessed data of other plans
 would be the same, they are used, and there is nothing to preprocess.
 """
@@ -30,11 +36,14 @@ examples:
   nnUNetv2_plan_and_preprocess -d 4                 # once: nnU-Net's fingerprint, plans and data
   nnunet_ext plan 4 --network RASUNet
   nnunet_ext plan 4 --network RASUNet --spacing-mm 3 1 1 --window -150 150
+  nnunet_ext plan 4 --network MAUNet --preset       # spacing, patch, batch, ... of the network's paper
+  nnunet_ext plan 4 --network AGUNet --patch-size 64 64 64 --gpu-memory-gb 24
 
 exit code: 0 done, 2 wrong usage or environment, or nothing that fits
 """
-NETWORKS = {trainer.network.rpartition(".")[2]: trainer.name for trainer in TRAINERS}
+NETWORKS = {trainer.network.rpartition(".")[2]: trainer for trainer in TRAINERS}
 GIB = 2**30
+DEFAULT_TARGET_GB = 8.0  # nnU-Net's own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Example:
         >>> parser = argparse.ArgumentParser()
         >>> add_arguments(parser)
-        >>> parser.parse_args(["4", "--network", "RASUNet"]).match_vanilla_gb
-        8.0
+        >>> parser.parse_args(["4", "--network", "RASUNet", "--match-vanilla-gb", "11"]).match_vanilla_gb
+        11.0
     """
     parser.description = DESCRIPTION
     parser.epilog = EPILOG
@@ -57,10 +66,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--planner", choices=("default", "resenc"), default="default", help="nnU-Net's planner (default)"
     )
     parser.add_argument(
-        "--match-vanilla-gb", type=float, default=8.0, metavar="GB", help="nnU-Net's memory target (8)"
+        "--preset", action="store_true", help="what the network's paper asks for; other options override it"
+    )
+    memory = parser.add_mutually_exclusive_group()
+    memory.add_argument(
+        "--match-vanilla-gb",
+        type=float,
+        metavar="GB",
+        help=f"nnU-Net's memory target ({DEFAULT_TARGET_GB:g})",
+    )
+    memory.add_argument(
+        "--gpu-memory-gb",
+        type=float,
+        metavar="GB",
+        help="memory that a step may hold at once, in 10^9 bytes; leave about 1 for CUDA itself",
     )
     parser.add_argument(
         "--spacing-mm", type=float, nargs=3, metavar=("Z", "Y", "X"), help="spacing of 3d_fullres in mm"
+    )
+    parser.add_argument(
+        "--patch-size",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="voxels along z y x, of 3d_fullres, or y x, of 2d, instead of the largest that fits",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="instead of the largest that fits")
     parser.add_argument(
@@ -77,31 +106,63 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         logger.error("plan: nnU-Net's variable %s is not set", " and ".join(missing))
         return 2
-    for option, value in (("--batch-size", args.batch_size), ("--match-vanilla-gb", args.match_vanilla_gb)):
-        if value is not None and value <= 0:
-            logger.error("plan: %s must be above 0, got %s", option, value)
-            return 2
-    from nnunet_ext.planning.planner import PlanRequest, plan
+    wrong = _wrong_value(args)
+    if wrong:
+        logger.error("plan: %s", wrong)
+        return 2
+    from nnunet_ext.planning.planner import plan
 
     try:
-        planned = plan(
-            PlanRequest(
-                dataset=args.dataset,
-                network=args.network,
-                plans_name=args.plans_name or free_name(args.dataset, args.network),
-                base=args.planner,
-                match_vanilla_gb=args.match_vanilla_gb,
-                spacing_mm=tuple(args.spacing_mm) if args.spacing_mm else None,
-                batch_size=args.batch_size,
-                window=tuple(args.window) if args.window else None,
-                order=args.order,
-            )
-        )
+        planned = plan(_request(args))
     except (ValueError, RuntimeError, OSError) as error:
         logger.error("plan %s: %s", args.dataset, error)
         return 2
-    print(json.dumps(_as_dict(planned), indent=2) if args.json else _as_text(planned, args.network))
+    trainer = NETWORKS[args.network].name + ("_Paper" if args.preset else "")
+    print(json.dumps(_as_dict(planned), indent=2) if args.json else _as_text(planned, args.network, trainer))
     return 0
+
+
+def _wrong_value(args: argparse.Namespace) -> str:
+    """What is wrong with the values, "" where nothing is."""
+    numbers = {
+        "--batch-size": args.batch_size,
+        "--match-vanilla-gb": args.match_vanilla_gb,
+        "--gpu-memory-gb": args.gpu_memory_gb,
+        "--spacing-mm": args.spacing_mm and min(args.spacing_mm),
+        "--patch-size": args.patch_size and min(args.patch_size),
+    }
+    for option, value in numbers.items():
+        if value is not None and value <= 0:
+            return f"{option} must be above 0, got {value:g}"
+    if args.patch_size and len(args.patch_size) not in (2, 3):
+        return f"--patch-size takes two or three numbers, got {len(args.patch_size)}"
+    return ""
+
+
+def _request(args: argparse.Namespace) -> PlanRequest:
+    """What is asked for: the options, and behind them the preset."""
+    from nnunet_ext.planning.request import PlanRequest
+
+    preset = REGIMES[NETWORKS[args.network].paper].preset if args.preset else Preset()
+    return PlanRequest(
+        dataset=args.dataset,
+        network=args.network,
+        plans_name=args.plans_name or free_name(args.dataset, args.network),
+        base=args.planner,
+        match_vanilla_gb=args.match_vanilla_gb or DEFAULT_TARGET_GB,
+        gpu_memory_gb=args.gpu_memory_gb,
+        exceeds_memory=args.match_vanilla_gb is None and args.gpu_memory_gb is None,
+        spacing_mm=tuple(args.spacing_mm) if args.spacing_mm else preset.spacing_mm,
+        patch_size=tuple(args.patch_size) if args.patch_size else preset.patch_size,
+        batch_size=args.batch_size or preset.batch_size,
+        window=tuple(args.window) if args.window else preset.window,
+        window_becomes=Preset.window_becomes if args.window else preset.window_becomes,
+        window_is_optional=args.window is None,
+        order=preset.order if args.order is None else args.order,
+        separate_z=preset.separate_z,
+        base_features=preset.base_features,
+        only=preset.configuration if args.preset else None,
+    )
 
 
 def free_name(dataset: str, network: str) -> str:
@@ -125,7 +186,7 @@ def _as_dict(planned: Planned) -> dict[str, Any]:
                 "batch_size": c.fit.plan["batch_size"],
                 "vanilla_patch_size": [int(n) for n in c.vanilla["patch_size"]],
                 "vanilla_batch_size": int(c.vanilla["batch_size"]),
-                "step_bytes": c.fit.memory.total,
+                "step_bytes": c.fit.cost_bytes,
                 "budget_bytes": c.fit.budget_bytes,
                 "data_identifier": c.data_identifier,
                 "is_preprocessed": c.is_preprocessed,
@@ -135,7 +196,7 @@ def _as_dict(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _as_text(planned: Planned, network: str) -> str:
+def _as_text(planned: Planned, network: str, trainer: str) -> str:
     dataset, plans = planned.file.parent.name, planned.file.stem
     lines = [f"{network} on {dataset}; in brackets nnU-Net's own plan:"]
     lines += [_line(c) for c in planned.configurations]
@@ -149,17 +210,17 @@ def _as_text(planned: Planned, network: str) -> str:
             f"  nnUNetv2_preprocess -d {dataset} -plans_name {plans} -c {configurations} -np {processes}"
         )
     last = planned.configurations[-1].name
-    lines.append(f"  nnUNetv2_train {dataset} {last} FOLD -p {plans} -tr {NETWORKS[network]}")
+    lines.append(f"  nnUNetv2_train {dataset} {last} FOLD -p {plans} -tr {trainer}")
     return "\n".join(lines)
 
 
 def _line(configuration: PlannedConfiguration) -> str:
     plan, vanilla = configuration.fit.plan, configuration.vanilla
     patch, own = (" x ".join(str(int(n)) for n in p["patch_size"]) for p in (plan, vanilla))
-    kept, budget = (n / GIB for n in (configuration.fit.memory.total, configuration.fit.budget_bytes))
+    kept, budget = (n / GIB for n in (configuration.fit.cost_bytes, configuration.fit.budget_bytes))
     batch = f"{plan['batch_size']} ({vanilla['batch_size']})"
     data = configuration.data_identifier + ("" if configuration.is_preprocessed else ", to be preprocessed")
     return (
-        f"  {configuration.name}: patch {patch} ({own}), batch {batch}; a step keeps {kept:.2f} of "
+        f"  {configuration.name}: patch {patch} ({own}), batch {batch}; a step takes {kept:.2f} of "
         f"{budget:.2f} GiB; data {data}"
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from nnunet_ext.planning.memory import StepMemory, TrainingStep, trace_step_memory
+from nnunet_ext.planning.memory import TrainingStep, trace_step_memory
 
 GIB = 2**30
+Cost = Callable[[TrainingStep], int]
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,22 @@ class Fit:
 
     Attributes:
         plan: one configuration of nnU-Net's plans.
-        memory: what its training step keeps.
-        budget_bytes: what it may keep.
+        cost_bytes: of its training step.
+        budget_bytes: what it may cost.
     """
 
     plan: Mapping[str, Any]
-    memory: StepMemory
+    cost_bytes: int
     budget_bytes: int
 
 
 class DoesNotFitError(ValueError):
     """No patch of nnU-Net's leaves room for two of them."""
+
+
+def kept_bytes(step: TrainingStep) -> int:
+    """What a step keeps when its backward pass begins: the cost by which networks are compared."""
+    return trace_step_memory(step).total
 
 
 def step_of_plan(plan: Mapping[str, Any], template: TrainingStep, *, batch_size: int) -> TrainingStep:
@@ -52,57 +58,57 @@ def fit(
     max_dataset_covered: float,
     min_batch_size: int = 2,
     batch_size: int | None = None,
+    cost: Cost = kept_bytes,
 ) -> Fit:
     """The first candidate that fits, with the largest batch that does.
 
     Args:
         candidates: plans of one configuration, the largest patch first.
         template: the network, its channels and targets.
-        budget_bytes: what ``StepMemory.total`` may come to.
+        budget_bytes: what ``cost`` may come to.
         dataset_voxels: voxels of all training images at the plan's spacing.
         max_dataset_covered: largest share of them in one batch, nnU-Net's guard against overfitting.
         min_batch_size: nnU-Net's, which the guard does not go below.
         batch_size: the user's; None for the largest.
+        cost: bytes of a step; grows by the same amount with every patch.
 
     Raises:
         DoesNotFitError: no candidate fits; the message says what the smallest needs.
     """
-    smallest: tuple[Mapping[str, Any], StepMemory] | None = None
+    smallest: tuple[Mapping[str, Any], int] | None = None
     for plan in candidates:
         step = step_of_plan(plan, template, batch_size=batch_size or min_batch_size)
-        memory = trace_step_memory(step)
-        smallest = (plan, memory)
-        if memory.total > budget_bytes:
+        needed = cost(step)
+        smallest = (plan, needed)
+        if needed > budget_bytes:
             continue
         if batch_size is None:
             covered = round(dataset_voxels * max_dataset_covered / prod(step.patch_size))
-            step, memory = _largest_batch(
-                step, memory, budget_bytes=budget_bytes, at_most=max(covered, min_batch_size)
-            )
-        return Fit({**plan, "batch_size": step.batch_size}, memory, budget_bytes)
+            at_most = max(covered, min_batch_size)
+            step, needed = _largest_batch(step, needed, budget_bytes=budget_bytes, at_most=at_most, cost=cost)
+        return Fit({**plan, "batch_size": step.batch_size}, needed, budget_bytes)
     raise DoesNotFitError(_explain(smallest, template, budget_bytes, batch_size or min_batch_size))
 
 
 def _largest_batch(
-    step: TrainingStep, memory: StepMemory, *, budget_bytes: int, at_most: int
-) -> tuple[TrainingStep, StepMemory]:
-    """The step with the largest batch; memory grows by the same amount with every patch."""
+    step: TrainingStep, needed: int, *, budget_bytes: int, at_most: int, cost: Cost
+) -> tuple[TrainingStep, int]:
+    """The step with the largest batch, and its cost."""
     if at_most <= step.batch_size:
-        return step, memory
-    one_more = trace_step_memory(dataclasses.replace(step, batch_size=step.batch_size + 1))
-    each = one_more.total - memory.total
-    size = min(at_most, step.batch_size + (budget_bytes - memory.total) // each)
+        return step, needed
+    each = cost(dataclasses.replace(step, batch_size=step.batch_size + 1)) - needed
+    size = min(at_most, step.batch_size + (budget_bytes - needed) // each)
     while size > step.batch_size:
         larger = dataclasses.replace(step, batch_size=size)
-        found = trace_step_memory(larger)
-        if found.total <= budget_bytes:
+        found = cost(larger)
+        if found <= budget_bytes:
             return larger, found
         size -= 1
-    return step, memory
+    return step, needed
 
 
 def _explain(
-    smallest: tuple[Mapping[str, Any], StepMemory] | None,
+    smallest: tuple[Mapping[str, Any], int] | None,
     template: TrainingStep,
     budget_bytes: int,
     batch_size: int,
@@ -110,9 +116,10 @@ def _explain(
     network = template.network.rpartition(".")[2]
     if smallest is None:
         return f"there is no plan to fit {network} into"
-    plan, memory = smallest
+    plan, needed = smallest
     return (
         f"{network} does not fit: a batch of {batch_size} patches of {tuple(plan['patch_size'])}, the "
-        f"smallest tried, keeps {memory.total / GIB:.2f} GiB, and {budget_bytes / GIB:.2f} GiB are allowed. "
-        f"Allow {memory.total / GIB:.2f} GiB (a larger --match-vanilla-gb) or ask for a smaller batch."
+        f"smallest tried, needs {needed / GIB:.2f} GiB, and {budget_bytes / GIB:.2f} GiB are allowed. "
+        f"Allow {needed / GIB:.2f} GiB (a larger --match-vanilla-gb or --gpu-memory-gb) or ask for a smaller "
+        "patch or batch."
     )

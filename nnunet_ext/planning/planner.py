@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
     ResEncUNetPlanner,
@@ -22,86 +19,22 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_ext.planning.fitting import Fit, fit, step_of_plan
-from nnunet_ext.planning.memory import TrainingStep, trace_step_memory
+from nnunet_ext.planning.fitting import GIB, Fit, fit, kept_bytes, step_of_plan
+from nnunet_ext.planning.memory import TrainingStep
+from nnunet_ext.planning.peak import trace_peak_bytes
+from nnunet_ext.planning.plan_fields import plain, set_window, share_data, write
+from nnunet_ext.planning.request import Planned, PlannedConfiguration, PlanRequest
 
-Base = Literal["default", "resenc"]
+logger = logging.getLogger(__name__)
+
 BASES: Mapping[str, type[ExperimentPlanner]] = {"default": ExperimentPlanner, "resenc": ResEncUNetPlanner}
 
-# Preprocessed data depend on these fields of a configuration and of the plans, and on nothing else in them.
-DATA_FIELDS = (
-    "preprocessor_name",
-    "spacing",
-    "normalization_schemes",
-    "use_mask_for_norm",
-    "resampling_fn_data",
-    "resampling_fn_data_kwargs",
-    "resampling_fn_seg",
-    "resampling_fn_seg_kwargs",
-)
-PLANS_DATA_FIELDS = (
-    "transpose_forward",
-    "image_reader_writer",
-    "foreground_intensity_properties_per_channel",
-)
 ANY_SHARE = 1e9  # of the dataset in one batch: no limit
+ANY_MEMORY_GB = 1e9
+BYTES_PER_GB = 1e9
+PATCH_CONFIGURATIONS = {2: "2d", 3: "3d_fullres"}
 # Memory targets tried, as factors of the user's: nnU-Net's patch shrinks with the target.
 TARGETS = [2 ** (1 - step / 16) for step in range(6 * 16)]
-
-
-@dataclass(frozen=True)
-class PlanRequest:
-    """What the user asks for.
-
-    Attributes:
-        dataset: nnU-Net's name or number.
-        network: class name in ``nnunet_ext.networks``.
-        plans_name: name of the plans; their file must not exist.
-        base: nnU-Net's planner that decides spacing, topology and features.
-        match_vanilla_gb: nnU-Net's memory target; the budget is what its own network costs with the patch and
-            the batch that this target gives.
-        spacing_mm: of 3d_fullres, (z, y, x); None for nnU-Net's choice.
-        batch_size: None for the largest that fits.
-        window: (low, high) of every CT channel, which become -1 and 1; None for nnU-Net's normalisation.
-        order: of the interpolation of images, 0 to 3; None for nnU-Net's.
-    """
-
-    dataset: str | int
-    network: str
-    plans_name: str
-    base: Base = "default"
-    match_vanilla_gb: float = 8.0
-    spacing_mm: tuple[float, float, float] | None = None
-    batch_size: int | None = None
-    window: tuple[float, float] | None = None
-    order: int | None = None
-
-
-@dataclass(frozen=True)
-class PlannedConfiguration:
-    """One configuration, as planned and as nnU-Net would have it.
-
-    Attributes:
-        name: such as ``3d_fullres``.
-        fit: the plan and its memory.
-        vanilla: nnU-Net's plan.
-        data_identifier: folder of the preprocessed data; other plans' where theirs would be the same.
-        is_preprocessed: that folder exists.
-    """
-
-    name: str
-    fit: Fit
-    vanilla: Mapping[str, Any]
-    data_identifier: str
-    is_preprocessed: bool
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What was planned, and where it was written."""
-
-    file: Path
-    configurations: tuple[PlannedConfiguration, ...]
 
 
 def plan(request: PlanRequest) -> Planned:
@@ -113,7 +46,8 @@ def plan(request: PlanRequest) -> Planned:
     Raises:
         FileExistsError: there are plans of this name.
         DoesNotFitError: no patch fits.
-        ValueError: a window for a dataset without CT.
+        ValueError: a window for a dataset without CT; a patch that nnU-Net's topology cannot have, or for a
+            configuration that the dataset does not get.
         RuntimeError: the fingerprint is missing (from nnU-Net).
     """
     planner = _planner(request)
@@ -122,20 +56,23 @@ def plan(request: PlanRequest) -> Planned:
         raise FileExistsError(f"{file} exists: plans are not overwritten; choose another --plans-name")
     with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints its own plans, which are not the result
         plans = planner.plan_experiment()
+    _check_configurations(plans, request)
     if request.window is not None:
-        _set_window(plans, request.window)
+        set_window(
+            plans, request.window, becomes=request.window_becomes, is_optional=request.window_is_optional
+        )
     configurations = []
     for name, vanilla in list(plans["configurations"].items()):
         if "architecture" not in vanilla:
             continue  # 3d_cascade_fullres inherits
         fitted = planner.fit(name, vanilla, plans)
-        plans["configurations"][name] = _plain(fitted.plan)
-        _share_data(plans, name, file)
+        plans["configurations"][name] = plain(fitted.plan)
+        share_data(plans, name, file)
         data = plans["configurations"][name]["data_identifier"]
         configurations.append(
             PlannedConfiguration(name, fitted, vanilla, data, (file.parent / data).is_dir())
         )
-    _write(plans, file)
+    write(plans, file)
     return Planned(file, tuple(configurations))
 
 
@@ -170,10 +107,10 @@ class FittedPlanner(ExperimentPlanner):
         return f"{self.plans_identifier}_{configuration_name}"
 
     def determine_resampling(self, *args: Any, **kwargs: Any) -> Any:
-        """nnU-Net's, with the user's order for images."""
+        """nnU-Net's, with the user's interpolation of images."""
         data, data_kwargs, seg, seg_kwargs = super().determine_resampling(*args, **kwargs)
-        if self.request.order is not None:
-            data_kwargs = {**data_kwargs, "order": self.request.order}
+        asked = {"order": self.request.order, "force_separate_z": self.request.separate_z}
+        data_kwargs = {**data_kwargs, **{key: value for key, value in asked.items() if value is not None}}
         return data, data_kwargs, seg, seg_kwargs
 
     def save_plans(self, plans: dict[str, Any]) -> None:
@@ -183,17 +120,40 @@ class FittedPlanner(ExperimentPlanner):
     def fit(self, name: str, vanilla: Mapping[str, Any], plans: dict[str, Any]) -> Fit:
         """The largest patch and batch of the network in the memory of nnU-Net's plan."""
         template = _template(plans, self.dataset_json, f"nnunet_ext.networks.{self.request.network}")
-        budget = self._budget_bytes(vanilla, template)
+        request = self.request
+        is_asked_for = request.only in (None, name)
+        patch = request.patch_size
+        if patch is not None and PATCH_CONFIGURATIONS[len(patch)] != name:
+            patch = None
+        if request.gpu_memory_gb is None:
+            budget, cost = self._budget_bytes(vanilla, template), kept_bytes
+        else:
+            budget, cost = int(request.gpu_memory_gb * BYTES_PER_GB), trace_peak_bytes
+        features = request.base_features if is_asked_for and request.base_features else None
         *_, voxels, _cache = self.asked[vanilla["data_identifier"]]
-        return fit(
-            self._candidates(vanilla, template.network),
-            template,
-            budget_bytes=budget,
-            dataset_voxels=voxels,
-            max_dataset_covered=self.max_dataset_covered,
-            min_batch_size=self.UNet_min_batch_size,
-            batch_size=self.request.batch_size,
-        )
+        batch = request.batch_size if is_asked_for else None
+        nothing_to_choose = request.exceeds_memory and patch is not None and batch is not None
+        with self._changed(UNet_base_num_features=features or self.UNet_base_num_features):
+            fitted = fit(
+                self._candidates(vanilla, template.network, patch=patch),
+                template,
+                budget_bytes=int(ANY_MEMORY_GB * BYTES_PER_GB) if nothing_to_choose else budget,
+                dataset_voxels=voxels,
+                max_dataset_covered=self.max_dataset_covered,
+                min_batch_size=self.UNet_min_batch_size,
+                batch_size=batch,
+                cost=cost,
+            )
+        if fitted.cost_bytes > budget:
+            logger.warning(
+                "%s: a batch of %s patches of %s needs %.2f GiB; nnU-Net's own step needs %.2f GiB",
+                name,
+                batch,
+                patch,
+                fitted.cost_bytes / GIB,
+                budget / GIB,
+            )
+        return dataclasses.replace(fitted, budget_bytes=budget)
 
     def _budget_bytes(self, vanilla: Mapping[str, Any], template: TrainingStep) -> int:
         """What a step of nnU-Net's network keeps with the batch that the memory target allows.
@@ -201,39 +161,67 @@ class FittedPlanner(ExperimentPlanner):
         The plan's own batch may be smaller, since it covers 5 % of the dataset at most. That is a guard
         against overfitting and says nothing of the memory; it holds for our batch too.
         """
-        spacing, shape, voxels, cache = self.asked[vanilla["data_identifier"]]
-        covered, self.max_dataset_covered = self.max_dataset_covered, ANY_SHARE
-        try:
-            unguarded = super().get_plans_for_configuration(
-                spacing, shape, vanilla["data_identifier"], voxels, cache
-            )
-        finally:
-            self.max_dataset_covered = covered
+        with self._changed(max_dataset_covered=ANY_SHARE):
+            unguarded = self._ask_again(vanilla)
         own = dataclasses.replace(template, network=vanilla["architecture"]["network_class_name"])
         batch_size = max(int(unguarded["batch_size"]), int(vanilla["batch_size"]))
-        return trace_step_memory(step_of_plan(vanilla, own, batch_size=batch_size)).total
+        return kept_bytes(step_of_plan(vanilla, own, batch_size=batch_size))
 
-    def _candidates(self, vanilla: Mapping[str, Any], network: str) -> Iterator[dict[str, Any]]:
-        """nnU-Net's plans of one configuration for ever smaller memory targets, each patch once."""
-        target = self.UNet_vram_target_GB
-        spacing, shape, voxels, cache = self.asked[vanilla["data_identifier"]]
+    def _candidates(
+        self, vanilla: Mapping[str, Any], network: str, *, patch: tuple[int, ...] | None
+    ) -> Iterator[dict[str, Any]]:
+        """Plans of one configuration: that of the patch, or nnU-Net's for ever smaller memory targets."""
+        plans = self._smaller_and_smaller(vanilla) if patch is None else [self._of_patch(vanilla, patch)]
+        for planned in plans:
+            architecture = {**planned["architecture"], "network_class_name": network}
+            size = [int(n) for n in planned["patch_size"]]
+            yield {**vanilla, "patch_size": size, "architecture": architecture}
+
+    def _smaller_and_smaller(self, vanilla: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        target = self.request.gpu_memory_gb or self.UNet_vram_target_GB
         last: list[int] = []
+        for factor in TARGETS:
+            with self._changed(UNet_vram_target_GB=target * factor):
+                smaller = self._ask_again(vanilla)
+            patch = [int(n) for n in smaller["patch_size"]]
+            if patch == last:
+                continue
+            if min(patch) < self.UNet_featuremap_min_edge_length:
+                return  # nnU-Net would go on to patches without a voxel
+            last = patch
+            yield smaller
+
+    def _of_patch(self, vanilla: Mapping[str, Any], patch: tuple[int, ...]) -> dict[str, Any]:
+        """nnU-Net's topology for a patch: that of a dataset whose images are as large as the patch."""
+        with self._changed(UNet_vram_target_GB=ANY_MEMORY_GB):
+            planned = self._ask_again(vanilla, shape=np.array(patch))
+        found = tuple(int(n) for n in planned["patch_size"])
+        if found != patch:
+            raise ValueError(
+                f"nnU-Net's topology cannot have the patch {patch} at a spacing of "
+                f"{[round(float(n), 3) for n in planned['spacing']]} mm; the nearest is {found}: ask for that"
+            )
+        return planned
+
+    def _ask_again(self, vanilla: Mapping[str, Any], *, shape: Any = None) -> dict[str, Any]:
+        """nnU-Net's plan of this configuration, as the planner's attributes are now."""
+        identifier = vanilla["data_identifier"]
+        spacing, median_shape, voxels, cache = self.asked[identifier]
+        # The cache knows networks by patch and strides, not by features.
+        fresh = cache if self.request.base_features is None and shape is None else {}
+        planned: dict[str, Any] = super().get_plans_for_configuration(
+            spacing, median_shape if shape is None else shape, identifier, voxels, fresh
+        )
+        return planned
+
+    @contextlib.contextmanager
+    def _changed(self, **attributes: Any) -> Iterator[None]:
+        before = {name: getattr(self, name) for name in attributes}
+        self.__dict__.update(attributes)
         try:
-            for factor in TARGETS:
-                self.UNet_vram_target_GB = target * factor
-                smaller = super().get_plans_for_configuration(
-                    spacing, shape, vanilla["data_identifier"], voxels, cache
-                )
-                patch = [int(n) for n in smaller["patch_size"]]
-                if patch == last:
-                    continue
-                if min(patch) < self.UNet_featuremap_min_edge_length:
-                    return  # nnU-Net would go on to patches without a voxel
-                last = patch
-                architecture = {**smaller["architecture"], "network_class_name": network}
-                yield {**vanilla, "patch_size": patch, "architecture": architecture}
+            yield
         finally:
-            self.UNet_vram_target_GB = target
+            self.__dict__.update(before)
 
 
 def _planner(request: PlanRequest) -> FittedPlanner:
@@ -262,48 +250,13 @@ def _template(plans: dict[str, Any], dataset_json: dict[str, Any], network: str)
     )
 
 
-def _set_window(plans: dict[str, Any], window: Sequence[float]) -> None:
-    """A fixed window in the fields that nnU-Net's CTNormalization reads: [low, high] becomes [-1, 1]."""
-    low, high = window
-    if not low < high:
-        raise ValueError(f"the window must go from low to high, got {low} {high}")
-    configurations = [c for c in plans["configurations"].values() if "normalization_schemes" in c]
-    schemes = configurations[0]["normalization_schemes"]
-    channels = [str(i) for i, scheme in enumerate(schemes) if scheme == "CTNormalization"]
-    if not channels:
+def _check_configurations(plans: dict[str, Any], request: PlanRequest) -> None:
+    patch = request.patch_size
+    if patch is None:
+        return
+    wanted = PATCH_CONFIGURATIONS[len(patch)]
+    if wanted not in plans["configurations"]:
         raise ValueError(
-            f"a window is for CT, and no channel of this dataset is called CT (schemes {schemes})"
+            f"the patch {patch} is for {wanted}, which nnU-Net does not plan for this dataset, but "
+            f"{sorted(plans['configurations'])}"
         )
-    for channel in channels:
-        plans["foreground_intensity_properties_per_channel"][channel].update(
-            percentile_00_5=low, percentile_99_5=high, mean=(low + high) / 2, std=(high - low) / 2
-        )
-
-
-def _share_data(plans: dict[str, Any], name: str, file: Path) -> None:
-    """Point a configuration at the preprocessed data of other plans where they would be the same."""
-    own = plans["configurations"][name]
-    for other_file in sorted(file.parent.glob("*.json")):
-        other = load_json(str(other_file))
-        if not isinstance(other, dict) or "configurations" not in other:
-            continue
-        if any(other.get(field) != plans[field] for field in PLANS_DATA_FIELDS):
-            continue
-        for configuration in other["configurations"].values():
-            if all(configuration.get(field) == own[field] for field in DATA_FIELDS):
-                own["data_identifier"] = configuration["data_identifier"]
-                return
-
-
-def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan with numbers and lists as they will be read back."""
-    fixed = dict(plan)
-    recursive_fix_for_json_export(fixed)
-    reread: dict[str, Any] = json.loads(json.dumps(fixed))
-    return reread
-
-
-def _write(plans: dict[str, Any], file: Path) -> None:
-    partial = file.with_suffix(".json.partial")
-    partial.write_text(json.dumps(plans, indent=4))
-    os.replace(partial, file)

@@ -43,7 +43,7 @@ def test_the_largest_batch_that_fits_to_the_byte(batch: int) -> None:
     exact = needs((64, 64), batch)
     found = fitted(exact)
     assert (found.plan["patch_size"], found.plan["batch_size"]) == ((64, 64), batch)
-    assert found.memory.total == exact
+    assert found.cost_bytes == exact
     if batch > 2:
         assert fitted(exact - 1).plan["batch_size"] == batch - 1
 
@@ -68,6 +68,6 @@ def test_the_user_s_batch() -> None:
 
 
 def test_what_cannot_fit_says_what_would() -> None:
-    message = r"AGUNet does not fit: a batch of 2 patches of \(32, 32\), the smallest tried, keeps 0\.00 GiB"
+    message = r"AGUNet does not fit: a batch of 2 patches of \(32, 32\), the smallest tried, needs 0\.00 GiB"
     with pytest.raises(DoesNotFitError, match=message):
         fitted(1000)
