@@ -6,8 +6,9 @@
 
 Two plans: that of the Decathlon's hippocampus (isotropic) and an anisotropic one. Networks are compared
 with PlainConvUNet; MAUNet and ResUNet also with ResidualEncoderUNet on a ResEnc plan of the same shape.
-Prints, each as a ratio to nnU-Net's network, parameters, what autograd keeps for the backward pass
-(traced), the training step (forward, nnU-Net's loss with deep supervision, backward, SGD) and the
+Prints, each as a ratio to nnU-Net's network, parameters, operations of the forward pass (counted: the floor
+of the time where nothing but arithmetic costs), what is kept for the backward pass (traced), the training
+step (forward, nnU-Net's loss with deep supervision, backward, SGD) and the
 inference pass; of the last two the median of the rounds, with the smallest and the largest ratio.
 """
 
@@ -26,6 +27,8 @@ from typing import Any
 import torch
 from nnunet_ext.trainers.precision import bfloat16_forward
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_ext.planning import TrainingStep, trace_step_memory
 from nnunet_ext.planning.memory import build_network, empty_target, sum_of_losses
@@ -140,6 +143,13 @@ def infer_once(arm: Arm, image: torch.Tensor) -> None:
         arm.network.eval()(image)
 
 
+def operations(step: TrainingStep) -> int:
+    """Floating-point operations of one forward pass, counted on fake tensors."""
+    with FakeTensorMode(), FlopCounterMode(display=False) as counter:
+        build_network(step).eval()(torch.empty(step.batch_size, step.input_channels, *step.patch_size))
+    return int(counter.get_total_flops())
+
+
 def build_arm(name: str, shape: Shape, args: argparse.Namespace, *, resenc: bool) -> Arm:
     """The network with random weights on the device, laid out as the trainers lay it out."""
     step = TrainingStep(
@@ -175,6 +185,7 @@ def compare(shape: Shape, names: list[str], args: argparse.Namespace, *, resenc:
                 arm.infer_seconds.append(inferred)
     base = arms[0]
     kept = {arm.name: trace_step_memory(arm.step) for arm in arms}
+    work = {arm.name: operations(arm.step) for arm in arms}
     plan = f"{shape.name}{', ResEnc' if resenc else ''}"
     lines = []
     for arm in arms:
@@ -183,7 +194,8 @@ def compare(shape: Shape, names: list[str], args: argparse.Namespace, *, resenc:
         train = _ratio(arm.train_seconds, base.train_seconds)
         infer = _ratio(arm.infer_seconds, base.infer_seconds)
         lines.append(
-            f"| {plan} | {arm.name} | {parameters:.2f} | {saved:.2f} | {train} | {infer} | "
+            f"| {plan} | {arm.name} | {parameters:.2f} | {work[arm.name] / work[base.name]:.2f} | "
+            f"{saved:.2f} | {train} | {infer} | "
             f"{statistics.median(arm.train_seconds):.3f} |"
         )
     return lines
@@ -215,8 +227,8 @@ def main() -> None:
         f"commit {_commit()}, torch {torch.__version__}, {processor}, {torch.get_num_threads()} threads, "
         f"{args.precision}{', compiled' if args.compile else ''}, {args.rounds} rounds\n"
     )
-    print("| plan | network | parameters | saved | training step | inference | step (s) |")
-    print("|---|---|---|---|---|---|---|")
+    print("| plan | network | parameters | operations | saved | training step | inference | step (s) |")
+    print("|---|---|---|---|---|---|---|---|")
     for shape in SHAPES:
         if args.shape in (None, shape.name):
             print(

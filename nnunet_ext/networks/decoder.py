@@ -10,6 +10,12 @@ from torch import nn
 
 from nnunet_ext.blocks import LayerSettings
 from nnunet_ext.networks.geometry import PlannedGeometry, feature_map_sizes
+from nnunet_ext.networks.recompute import (
+    Recompute,
+    can_be_computed_twice,
+    draws_random_numbers,
+    economical,
+)
 from nnunet_ext.networks.sockets import SkipPlace, Sockets, StagePlace, conv_feature_map_size
 
 
@@ -67,6 +73,9 @@ class UNetDecoder(nn.Module):
             heads.append(settings.pointwise(features, num_classes, bias=True))
         if not heads:
             heads.append(settings.pointwise(geometry.features[0], num_classes, bias=True))
+        twice = can_be_computed_twice([*fusions, *stages])
+        self.recompute: Recompute = sockets.recompute if twice else "nothing"
+        self.draws_random_numbers = draws_random_numbers([*fusions, *stages])
         self.fusions = nn.ModuleList(fusions)
         self.stages = nn.ModuleList(stages)
         # nnU-Net's fine-tuning leaves out what is called seg_layers.
@@ -77,7 +86,7 @@ class UNetDecoder(nn.Module):
         deep = skips[-1]
         features = []
         for fusion, stage, skip in zip(self.fusions, self.stages, reversed(skips[:-1]), strict=True):
-            deep = stage(fusion(deep, skip))  # (B, C_s, *spatial_s)
+            deep = self._up(fusion, stage, deep, skip)  # (B, C_s, *spatial_s)
             features.append(deep)
         if not features:
             features.append(deep)
@@ -86,6 +95,23 @@ class UNetDecoder(nn.Module):
             return logits
         outputs = [head(feature) for head, feature in zip(self.seg_layers, features, strict=True)]
         return outputs[::-1]
+
+    def _up(
+        self, fusion: nn.Module, stage: nn.Module, deep: torch.Tensor, skip: torch.Tensor
+    ) -> torch.Tensor:
+        """One level up."""
+        if self.recompute == "nothing":
+            output: torch.Tensor = stage(fusion(deep, skip))
+        elif self.recompute == "skips":
+            output = stage(economical(fusion, deep, skip, draws_random_numbers=self.draws_random_numbers))
+        else:
+            output = economical(
+                lambda deep, skip: stage(fusion(deep, skip)),
+                deep,
+                skip,
+                draws_random_numbers=self.draws_random_numbers,
+            )
+        return output
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Values that the convolutions produce for one image; ``input_size`` is the encoder's."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from nnunet_ext.blocks import LayerSettings
 from nnunet_ext.networks.geometry import PlannedGeometry, feature_map_sizes
+from nnunet_ext.networks.recompute import can_be_computed_twice, draws_random_numbers, economical
 from nnunet_ext.networks.sockets import Sockets, StagePlace, conv_feature_map_size
 
 
@@ -16,9 +17,17 @@ class EncoderStage(nn.Module):
     """Pooling, the network's block, dropout."""
 
     def __init__(
-        self, *, pool: nn.Module, pool_stride: tuple[int, ...], block: nn.Module, dropout: nn.Module
+        self,
+        *,
+        pool: nn.Module,
+        pool_stride: tuple[int, ...],
+        block: nn.Module,
+        dropout: nn.Module,
+        recompute: bool,
     ) -> None:
         super().__init__()
+        self.recompute = recompute and can_be_computed_twice([block])
+        self.draws_random_numbers = draws_random_numbers([block])
         self.pool_stride = pool_stride
         self.pool = pool
         self.block = block
@@ -26,7 +35,12 @@ class EncoderStage(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C_above, *spatial_above) -> (B, C_s, *spatial_s)."""
-        output: torch.Tensor = self.dropout(self.block(self.pool(x)))
+        pooled = self.pool(x)
+        if self.recompute:
+            features = economical(self.block, pooled, draws_random_numbers=self.draws_random_numbers)
+        else:
+            features = self.block(pooled)
+        output: torch.Tensor = self.dropout(features)
         return output
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
@@ -71,6 +85,7 @@ class UNetEncoder(nn.Module):
                 pool_stride=pool_stride,
                 block=sockets.stage_block(place, settings),
                 dropout=nn.Dropout(sockets.encoder_dropout) if sockets.encoder_dropout else nn.Identity(),
+                recompute=sockets.recompute == "stages",
             )
             stages.append(stage)
             input_channels = features

@@ -63,6 +63,7 @@ class AGUNet(UNet):
         sockets = Sockets(
             stage_block=plain_stage(activation_first=activation_first),
             skip_fusion=gated_skip(gate) if attention_gates else plain_skip,
+            recompute="skips",
         )
         super().__init__(sockets, **plan)
 
@@ -171,6 +172,7 @@ class AFUNet(UNet):
             stage_block=plain_stage(),
             bottleneck=bottleneck if dilated_pyramid else None,
             skip_fusion=skip_fusion if attention_fusion else plain_skip,
+            recompute="stages",
             max_poolings=3,
         )
         super().__init__(sockets, **plan)
@@ -343,5 +345,10 @@ class RASUNet(UNet):
                 attention=spatial_attention,
             )
 
-        sockets = Sockets(stage_block=stage_block, skip_fusion=plain_skip, encoder_dropout=encoder_dropout)
+        sockets = Sockets(
+            stage_block=stage_block,
+            skip_fusion=plain_skip,
+            encoder_dropout=encoder_dropout,
+            recompute="stages",
+        )
         super().__init__(sockets, **plan)

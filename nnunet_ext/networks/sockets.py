@@ -14,6 +14,7 @@ from typing import Literal, Protocol, cast
 from torch import nn
 
 from nnunet_ext.blocks import LayerSettings, SkipFusion
+from nnunet_ext.networks.recompute import Recompute
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Sockets:
             stride to the stage block.
         encoder_dropout: probability with which values are dropped after each encoder stage; the skips carry
             the dropped features. 0 for none.
+        recompute: what the backward pass computes again instead of keeping it: ``nothing``; the skip fusions,
+            for ``skips``; for ``stages`` also the stage blocks (see ``networks.recompute``).
         max_poolings: the network uses so many of the plan's poolings and leaves the deepest levels out.
     """
 
@@ -92,4 +95,5 @@ class Sockets:
     bottleneck: StagePlug | None = None
     downsampling: Literal["max_pool", "strided"] = "max_pool"
     encoder_dropout: float = 0.0
+    recompute: Recompute = "nothing"
     max_poolings: int | None = None

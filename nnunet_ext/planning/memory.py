@@ -3,12 +3,12 @@
 nnU-Net estimates memory as a multiple of the values that convolutions produce, calibrated on its own
 networks. Attention, gates and dropout keep other tensors for the backward pass. Here the real network runs
 with nnU-Net's loss on fake tensors, which have shapes, dtypes and a device but no memory, and every tensor
-that autograd keeps is counted once.
+that lives on for the backward pass is counted once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,6 +19,8 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from nnunet_ext.planning.live import LiveMemory
 
 Targets = Literal["labels", "labels_ignore", "regions", "regions_ignore"]
 
@@ -109,24 +111,35 @@ def trace_step_memory(step: TrainingStep) -> StepMemory:
     with FakeTensorMode(), torch.device(step.device):
         network = build_network(step)
         image = torch.empty((step.batch_size, step.input_channels, *step.patch_size))
-        targets: list[torch.Tensor] = []
-
-        def forward() -> torch.Tensor:
-            outputs = network(image)
-            found = outputs if isinstance(outputs, list) else [outputs]
-            targets.extend(empty_target(step, output) for output in found)
-            return sum_of_losses(step, found, targets)
-
-        with autocast(step):
-            saved = saved_bytes(network, forward)
+        saved, targets = saved_by_forward(step, network, image)
         weights = sum(_bytes(p) for p in network.parameters())
         return StepMemory(
             saved=saved,
             parameters=weights + sum(_bytes(b) for b in network.buffers()),
             gradients=weights,
             optimizer=weights,
-            batch=_bytes(image) + sum(_bytes(target) for target in targets),
+            batch=_bytes(image) + targets,
         )
+
+
+def saved_by_forward(step: TrainingStep, network: nn.Module, image: torch.Tensor) -> tuple[int, int]:
+    """Bytes that a forward pass with loss leaves behind for the backward pass, and bytes of its targets.
+
+    Whatever lives on is counted, once, whoever keeps it: autograd, or what computes parts again. Weights and
+    image were there before; outputs and targets, which the training holds, are not counted.
+    """
+    memory = LiveMemory()
+    with memory:
+        with autocast(step):
+            outputs = network(image)
+            outputs = outputs if isinstance(outputs, list) else [outputs]
+            targets = [empty_target(step, output) for output in outputs]
+            loss = sum_of_losses(step, outputs, targets)
+        held = sum(_bytes(tensor) for tensor in targets)
+        del outputs
+        left = memory.now - held
+    del loss
+    return left, held
 
 
 def build_network(step: TrainingStep) -> nn.Module:
@@ -181,24 +194,6 @@ def _loss(step: TrainingStep, output: torch.Tensor, target: torch.Tensor) -> tor
     mask = target != -1 if step.targets.endswith("ignore") else None
     loss = labels.dc(output, target, loss_mask=mask) + labels.ce(output, target[:, 0])
     return loss
-
-
-def saved_bytes(network: nn.Module, forward: Callable[[], torch.Tensor]) -> int:
-    """Bytes of the storages that autograd keeps after ``forward``; weights are not counted, nor any twice."""
-    weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = storage  # kept alive, so that its number is not given away again
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = forward()
-        size = sum(storage.nbytes() for storage in kept.values())
-    del loss
-    return size
 
 
 @contextmanager

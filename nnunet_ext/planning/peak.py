@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from nnunet_ext.planning.live import LiveMemory
 from nnunet_ext.planning.memory import (
     TrainingStep,
     autocast,
@@ -20,47 +16,6 @@ from nnunet_ext.planning.memory import (
     sum_of_losses,
     trace_step_memory,
 )
-
-
-class LiveMemory(TorchDispatchMode):
-    """Counts the bytes of all tensors that are alive, from their making to their end.
-
-    Attributes:
-        now: bytes alive.
-        peak: the most there were.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0
-        self.peak = 0
-        self._known: dict[int, int] = {}
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Run an operation and note the storages that it made."""
-        made = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, torch.Tensor):
-                self._note(leaf.untyped_storage())
-        return made
-
-    def _note(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key in self._known:
-            return
-        self._known[key] = storage.nbytes()
-        self.now += self._known[key]
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._forget, key)
-
-    def _forget(self, key: int) -> None:
-        self.now -= self._known.pop(key)
 
 
 def trace_peak_bytes(step: TrainingStep) -> int:
@@ -110,6 +65,5 @@ def run_step(step: TrainingStep) -> None:
     targets = [empty_target(step, output) for output in outputs]
     with autocast(step):
         loss = sum_of_losses(step, outputs, targets)
-    del outputs
-    loss.backward()
+    loss.backward()  # nnU-Net still holds the outputs
     del momentum

@@ -12,16 +12,18 @@ from arch_kwargs import SHAPES, Shape
 from nnunet_ext import networks
 from nnunet_ext.planning import TrainingStep, trace_step_memory
 from nnunet_ext.planning.memory import (
-    autocast,
     build_network,
     empty_target,
-    saved_bytes,
+    saved_by_forward,
     sum_of_losses,
 )
 
 VANILLA = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 RESENC = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+RECOMPUTING = ("AFUNet", "AGUNet", "RASUNet")
 OURS = [f"nnunet_ext.networks.{name}" for name in networks.__all__ if name != "UNet"]
+
+KEEPS_ALL = [name for name in OURS if not name.endswith(RECOMPUTING)]
 
 
 def step_of(network: str, shape: Shape = SHAPES[2], **changes: Any) -> TrainingStep:
@@ -40,16 +42,39 @@ def step_of(network: str, shape: Shape = SHAPES[2], **changes: Any) -> TrainingS
 
 def really_saved(step: TrainingStep) -> int:
     """The same counted on a step that computes."""
+    image = torch.randn(step.batch_size, step.input_channels, *step.patch_size)
+    return saved_by_forward(step, build_network(step), image)[0]
+
+
+def saved_by_autograd(step: TrainingStep) -> int:
+    """Storages that autograd's hooks see being saved; weights, image and targets are there anyway."""
     network = build_network(step)
     image = torch.randn(step.batch_size, step.input_channels, *step.patch_size)
+    there = {p.untyped_storage()._cdata for p in [*network.parameters(), image]}
+    kept: dict[int, torch.UntypedStorage] = {}
 
-    def forward() -> torch.Tensor:
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         outputs = network(image)
         outputs = outputs if isinstance(outputs, list) else [outputs]
-        return sum_of_losses(step, outputs, [empty_target(step, output) for output in outputs])
+        targets = [empty_target(step, output) for output in outputs]
+        there |= {target.untyped_storage()._cdata for target in targets}
+        loss = sum_of_losses(step, outputs, targets)
+        size = sum(s.nbytes() for key, s in kept.items() if key not in there)
+    del loss
+    return size
 
-    with autocast(step):
-        return saved_bytes(network, forward)
+
+@pytest.mark.parametrize("shape", SHAPES[:4], ids=lambda shape: shape.name)
+@pytest.mark.parametrize("network", [VANILLA, RESENC, *KEEPS_ALL])
+def test_what_lives_on_is_what_autograd_saves(network: str, shape: Shape) -> None:
+    """To the loss itself, of 4 bytes; networks that compute again keep more than autograd knows of."""
+    step = step_of(network, shape)
+    assert really_saved(step) == saved_by_autograd(step) + 4
 
 
 @pytest.mark.parametrize("shape", SHAPES[:4], ids=lambda shape: shape.name)
