@@ -91,7 +91,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="voxels along z y x, of 3d_fullres, or y x, of 2d, instead of the largest that fits",
     )
-    parser.add_argument("--batch-size", type=int, metavar="N", help="instead of the largest that fits")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="instead of the largest that fits; with --patch-size or --preset for that configuration alone",
+    )
     parser.add_argument(
         "--window", type=float, nargs=2, metavar=("LO", "HI"), help="HU that become -1 and 1, in CT channels"
     )
@@ -141,9 +146,12 @@ def _wrong_value(args: argparse.Namespace) -> str:
 
 def _request(args: argparse.Namespace) -> PlanRequest:
     """What is asked for: the options, and behind them the preset."""
-    from nnunet_ext.planning.request import PlanRequest
+    from nnunet_ext.planning.request import PATCH_CONFIGURATIONS, PlanRequest
 
     preset = REGIMES[NETWORKS[args.network].paper].preset if args.preset else Preset()
+    only: str | None = preset.configuration if args.preset else None
+    if args.patch_size:
+        only = PATCH_CONFIGURATIONS[len(args.patch_size)]
     return PlanRequest(
         dataset=args.dataset,
         network=args.network,
@@ -161,7 +169,7 @@ def _request(args: argparse.Namespace) -> PlanRequest:
         order=preset.order if args.order is None else args.order,
         separate_z=preset.separate_z,
         base_features=preset.base_features,
-        only=preset.configuration if args.preset else None,
+        only=only,
     )
 
 

@@ -23,7 +23,7 @@ from nnunet_ext.planning.fitting import GIB, Fit, fit, kept_bytes, step_of_plan
 from nnunet_ext.planning.memory import TrainingStep
 from nnunet_ext.planning.peak import trace_peak_bytes
 from nnunet_ext.planning.plan_fields import plain, set_window, share_data, write
-from nnunet_ext.planning.request import Planned, PlannedConfiguration, PlanRequest
+from nnunet_ext.planning.request import PATCH_CONFIGURATIONS, Planned, PlannedConfiguration, PlanRequest
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ BASES: Mapping[str, type[ExperimentPlanner]] = {"default": ExperimentPlanner, "r
 ANY_SHARE = 1e9  # of the dataset in one batch: no limit
 ANY_MEMORY_GB = 1e9
 BYTES_PER_GB = 1e9
-PATCH_CONFIGURATIONS = {2: "2d", 3: "3d_fullres"}
 # Memory targets tried, as factors of the user's: nnU-Net's patch shrinks with the target.
 TARGETS = [2 ** (1 - step / 16) for step in range(6 * 16)]
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from nnunet_ext.planning.fitting import Fit
 
 Base = Literal["default", "resenc"]
+# Which configuration a patch is for, by its numbers.
+PATCH_CONFIGURATIONS = {2: "2d", 3: "3d_fullres"}
 
 
 @dataclass(frozen=True)

@@ -191,8 +191,11 @@ def test_environment_is_the_demos_own() -> None:
     assert whole["nnUNet_def_n_proc"] == whole["nnUNet_n_proc_DA"] == "2"
 
 
-def test_interrupt_ends_the_child_and_its_workers(tmp_path: Path) -> None:
+def test_interrupt_ends_the_child_and_its_workers(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A step that is interrupted leaves no process behind, and no marker."""
+    # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     pid_file = tmp_path / "pid"
     worker = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     child = (

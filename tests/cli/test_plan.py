@@ -86,8 +86,7 @@ def test_a_preset_is_what_the_paper_asks(run_plan: RunPlan, network: str) -> Non
     regime = {"MAUNet": "001", "AFUNet": "002", "ResUNet": "003", "RASUNet": "004"}[network]
     preset = REGIMES[regime].preset
     result, said = run_plan("--network", network, "--preset")
-    # Patch, batch and 64 channels of paper 002 are more than nnU-Net's step at its default target.
-    assert ("needs" in said) == (network == "AFUNet"), said
+    assert said == ""
     plans = json.loads(Path(result["plans_file"]).read_text())
     assert differences(preset, plans, preset.configuration) == ()
     other = "2d" if preset.configuration == "3d_fullres" else "3d_fullres"
@@ -107,6 +106,19 @@ def test_options_override_the_preset_and_patches_are_taken_at_their_word(run_pla
     _, said = run_plan("--network", "RASUNet", "--patch-size", "16", "65", "48", check=False)
     assert "cannot have the patch (16, 65, 48)" in said
     assert "the nearest is (16, 72, 48): ask for that" in said
+
+
+def test_patch_and_batch_together_are_planned_whatever_they_need(run_plan: RunPlan) -> None:
+    """Unless the memory is given, too."""
+    options = ("--network", "AGUNet", "--patch-size", "32", "32", "--batch-size", "5000")
+    _, said = run_plan(*options, "--match-vanilla-gb", "8", check=False)
+    assert "AGUNet does not fit: a batch of 5000 patches of (32, 32)" in said
+    result, said = run_plan(*options)
+    assert "2d: a batch of 5000 patches of (32, 32) needs" in said
+    chosen = result["configurations"]["2d"]
+    assert (chosen["patch_size"], chosen["batch_size"]) == ([32, 32], 5000)
+    assert chosen["step_bytes"] > chosen["budget_bytes"]
+    assert result["configurations"]["3d_fullres"]["batch_size"] < 5000
 
 
 def test_a_gpu_s_memory_is_the_peak_that_fits(run_plan: RunPlan) -> None:
