@@ -73,7 +73,7 @@ class UNetDecoder(nn.Module):
             heads.append(settings.pointwise(features, num_classes, bias=True))
         if not heads:
             heads.append(settings.pointwise(geometry.features[0], num_classes, bias=True))
-        twice = can_be_computed_twice([*fusions, *stages])
+        twice = can_be_computed_twice([*fusions, *stages], settings)
         self.recompute: Recompute = sockets.recompute if twice else "nothing"
         self.draws_random_numbers = draws_random_numbers([*fusions, *stages])
         self.fusions = nn.ModuleList(fusions)

@@ -26,7 +26,7 @@ class EncoderStage(nn.Module):
         recompute: bool,
     ) -> None:
         super().__init__()
-        self.recompute = recompute and can_be_computed_twice([block])
+        self.recompute = recompute
         self.draws_random_numbers = draws_random_numbers([block])
         self.pool_stride = pool_stride
         self.pool = pool
@@ -80,12 +80,13 @@ class UNetEncoder(nn.Module):
                 convolutions=convolutions,
                 level=level,
             )
+            block = sockets.stage_block(place, settings)
             stage = EncoderStage(
                 pool=settings.max_pooling(pool_stride),
                 pool_stride=pool_stride,
-                block=sockets.stage_block(place, settings),
+                block=block,
                 dropout=nn.Dropout(sockets.encoder_dropout) if sockets.encoder_dropout else nn.Identity(),
-                recompute=sockets.recompute == "stages",
+                recompute=sockets.recompute == "stages" and can_be_computed_twice([block], settings),
             )
             stages.append(stage)
             input_channels = features

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.utils import checkpoint as torch_checkpoint
 
+from nnunet_ext.blocks import LayerSettings
+
 Recompute = Literal["nothing", "skips", "stages"]
 
 # Convolutions with fewer taps (pointwise, through-plane, transposed) cost little beside those that are kept.
@@ -60,9 +62,19 @@ def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> Any:
     return policy.MUST_SAVE if keep else policy.PREFER_RECOMPUTE
 
 
-def can_be_computed_twice(modules: Iterable[nn.Module]) -> bool:
-    """False where a forward pass leaves a trace, as the running statistics of batch normalisation are."""
-    return not any(getattr(m, "track_running_stats", False) for module in modules for m in module.modules())
+def can_be_computed_twice(modules: Iterable[nn.Module], settings: LayerSettings) -> bool:
+    """False where a forward pass leaves a trace: in running statistics, or in what a convolution returned.
+
+    Args:
+        modules: what would be computed twice.
+        settings: layers of the plan; without normalisation an in-place nonlinearity overwrites its input.
+    """
+    overwrites = [
+        settings.dropout_op is not None and settings.dropout_op_kwargs.get("inplace", False),
+        settings.norm_op is None and settings.nonlin_kwargs.get("inplace", False),
+    ]
+    has_statistics = any(getattr(m, "track_running_stats", False) for part in modules for m in part.modules())
+    return not has_statistics and not any(overwrites)
 
 
 def draws_random_numbers(modules: Iterable[nn.Module]) -> bool:

@@ -101,6 +101,27 @@ def test_running_statistics_are_updated_once(network_class: type[UNet]) -> None:
             assert value == 1
 
 
+@pytest.mark.parametrize("shape", SHAPES[:3], ids=lambda shape: shape.name)
+@pytest.mark.parametrize("network_class", NETWORKS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"norm_op": None},
+        {"dropout_op": "torch.nn.Dropout", "dropout_op_kwargs": {"p": 0.3, "inplace": True}},
+    ],
+    ids=["no normalisation", "dropout in place"],
+)
+def test_layers_that_overwrite_what_a_convolution_returned(
+    network_class: type[UNet], shape: Shape, options: dict[str, Any]
+) -> None:
+    options = {**options, "nonlin_kwargs": {"inplace": True}}
+    network = build(network_class, shape, deep_supervision=True, options=options)
+    _, gradients = trained(network, shape.batch())
+    _, expected = trained(keeps_all(network), shape.batch())
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name])
+
+
 def test_prediction_computes_once() -> None:
     calls = 0
 
