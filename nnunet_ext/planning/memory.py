@@ -130,16 +130,23 @@ def saved_by_forward(step: TrainingStep, network: nn.Module, image: torch.Tensor
     """
     memory = LiveMemory()
     with memory:
-        with autocast(step):
-            outputs = network(image)
-            outputs = outputs if isinstance(outputs, list) else [outputs]
-            targets = [empty_target(step, output) for output in outputs]
-            loss = sum_of_losses(step, outputs, targets)
+        loss, outputs, targets = forward_with_loss(step, network, image)
         held = sum(_bytes(tensor) for tensor in targets)
         del outputs
         left = memory.now - held
     del loss
     return left, held
+
+
+def forward_with_loss(
+    step: TrainingStep, network: nn.Module, image: torch.Tensor
+) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+    """The loss of one pass in the step's precision, the network's outputs and their targets."""
+    with autocast(step):
+        found = network(image)
+        outputs = found if isinstance(found, list) else [found]
+        targets = [empty_target(step, output) for output in outputs]
+        return sum_of_losses(step, outputs, targets), outputs, targets
 
 
 def build_network(step: TrainingStep) -> nn.Module:

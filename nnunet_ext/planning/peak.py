@@ -10,10 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from nnunet_ext.planning.live import LiveMemory
 from nnunet_ext.planning.memory import (
     TrainingStep,
-    autocast,
     build_network,
-    empty_target,
-    sum_of_losses,
+    forward_with_loss,
     trace_step_memory,
 )
 
@@ -59,11 +57,6 @@ def run_step(step: TrainingStep) -> None:
     network = build_network(step)
     momentum = [torch.zeros_like(weights) for weights in network.parameters()]
     image = torch.zeros((step.batch_size, step.input_channels, *step.patch_size))
-    with autocast(step):
-        outputs = network(image)
-    outputs = outputs if isinstance(outputs, list) else [outputs]
-    targets = [empty_target(step, output) for output in outputs]
-    with autocast(step):
-        loss = sum_of_losses(step, outputs, targets)
-    loss.backward()  # nnU-Net still holds the outputs
-    del momentum
+    loss, *held = forward_with_loss(step, network, image)
+    loss.backward()  # nnU-Net still holds outputs and targets
+    del momentum, held

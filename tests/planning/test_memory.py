@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 import torch
 from arch_kwargs import SHAPES, Shape
+from training_steps import RESENC, VANILLA, step_of
 
 from nnunet_ext import networks
 from nnunet_ext.planning import TrainingStep, trace_step_memory
 from nnunet_ext.planning.memory import (
     build_network,
-    empty_target,
+    forward_with_loss,
     saved_by_forward,
-    sum_of_losses,
 )
 
-VANILLA = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
-RESENC = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
 RECOMPUTING = ("AFUNet", "AGUNet", "RASUNet")
 OURS = [f"nnunet_ext.networks.{name}" for name in networks.__all__ if name != "UNet"]
 
 KEEPS_ALL = [name for name in OURS if not name.endswith(RECOMPUTING)]
-
-
-def step_of(network: str, shape: Shape = SHAPES[2], **changes: Any) -> TrainingStep:
-    step = TrainingStep(
-        network=network,
-        arch_kwargs=shape.arch_kwargs(resenc=network == RESENC),
-        input_channels=shape.input_channels,
-        outputs=shape.num_classes,
-        patch_size=shape.image,
-        batch_size=2,
-        device="cpu",
-        autocast=None,
-    )
-    return dataclasses.replace(step, **changes)
 
 
 def really_saved(step: TrainingStep) -> int:
@@ -59,11 +42,9 @@ def saved_by_autograd(step: TrainingStep) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        outputs = network(image)
-        outputs = outputs if isinstance(outputs, list) else [outputs]
-        targets = [empty_target(step, output) for output in outputs]
+        loss, outputs, targets = forward_with_loss(step, network, image)
+        del outputs
         there |= {target.untyped_storage()._cdata for target in targets}
-        loss = sum_of_losses(step, outputs, targets)
         size = sum(s.nbytes() for key, s in kept.items() if key not in there)
     del loss
     return size

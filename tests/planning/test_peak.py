@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 import torch
-from arch_kwargs import SHAPES
 from torch.profiler import ProfilerActivity, profile
+from training_steps import VANILLA, step_of
 
-from nnunet_ext.planning import TrainingStep, trace_step_memory
-from nnunet_ext.planning.peak import LiveMemory, run_step, trace_peak_bytes
+from nnunet_ext.planning import trace_step_memory
+from nnunet_ext.planning.live import LiveMemory
+from nnunet_ext.planning.peak import run_step, trace_peak_bytes
 
-VANILLA = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 NETWORKS = [VANILLA, "nnunet_ext.networks.MAUNet", "nnunet_ext.networks.RASUNet"]
-
-
-def step_of(network: str, **changes: Any) -> TrainingStep:
-    shape = SHAPES[2]
-    step = TrainingStep(
-        network=network,
-        arch_kwargs=shape.arch_kwargs(),
-        input_channels=shape.input_channels,
-        outputs=shape.num_classes,
-        patch_size=shape.image,
-        batch_size=2,
-        device="cpu",
-        autocast=None,
-    )
-    return dataclasses.replace(step, **changes)
 
 
 def test_live_memory_counts_from_making_to_end() -> None:
