@@ -10,6 +10,7 @@ in pairs but a mirrored anatomy is none, as in the heart. Imports nothing heavy.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ class Laterality:
 
     pairs: tuple[tuple[str, str], ...] = ()
     axis: int = AXIS
+
+    @property
+    def summary(self) -> str:
+        """The pairs in words."""
+        return spelled(self.pairs) or "a chiral anatomy"
 
 
 def laterality_of(dataset_json: Mapping[str, Any]) -> Laterality | None:
@@ -79,6 +85,26 @@ def pairs_by_name(labels: Iterable[str]) -> tuple[tuple[str, str], ...]:
         if other != name and other in names:
             found.append((spelled, names[other]))
     return tuple(found)
+
+
+def spelled(pairs: Iterable[tuple[str, str]]) -> str:
+    """Pairs in words; "" for none.
+
+    Example:
+        >>> spelled([("eye left", "eye right"), ("Lens L", "Lens R")])
+        'eye left / eye right, Lens L / Lens R'
+    """
+    return ", ".join(f"{left} / {right}" for left, right in pairs)
+
+
+def record_line(pairs: Iterable[tuple[str, str]]) -> str:
+    """The line that ``dataset.json`` needs for pairs, with the axis that converters write.
+
+    Example:
+        >>> record_line([("eye left", "eye right")])
+        '"laterality": {"pairs": [["eye left", "eye right"]], "axis": 2}'
+    """
+    return json.dumps({KEY: {"pairs": list(pairs), "axis": AXIS}})[1:-1]
 
 
 def patch_axis(axis: int, *, transpose_forward: Sequence[int], dimensions: int) -> int | None:

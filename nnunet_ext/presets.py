@@ -98,9 +98,9 @@ def differences(preset: Preset, plans: Mapping[str, Any], configuration: str) ->
             own = plans[INTENSITY][channel]
             rows += [(f"{key} of channel {channel}", own[key], wanted[key]) for key in wanted]
     return tuple(
-        f"{name} {_plain(own)}, in the paper {_plain(asked)}"
+        f"{name} {spelled(own)}, in the paper {spelled(asked)}"
         for name, own, asked in rows
-        if asked is not None and _plain(own) != _plain(asked)
+        if asked is not None and spelled(own) != spelled(asked)
     )
 
 
@@ -114,9 +114,14 @@ def ct_channels(schemes: Sequence[str]) -> list[str]:
     return [str(i) for i, scheme in enumerate(schemes) if scheme == CT]
 
 
-def _plain(value: Any) -> str:
-    """One spelling for lists, tuples, whole numbers and what JSON makes of them."""
+def spelled(value: Any) -> str:
+    """One spelling for lists, tuples, whole numbers and what JSON makes of them.
+
+    Example:
+        >>> spelled((3.0, 1.0, 0.5)), spelled([64]), spelled(None)
+        ('3 x 1 x 0.5', '64', 'None')
+    """
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return " x ".join(_plain(v) for v in value)
+        return " x ".join(spelled(v) for v in value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return f"{value:g}" if is_number else str(value)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from nnunet_ext.presets import Preset
+from nnunet_ext.presets import Preset, spelled
 
 Augmentation = Literal["rotation", "scaling", "noise", "photometric"]
 Flip = Literal["none", "left-right", "all"]
@@ -65,6 +65,11 @@ class Regime:
     dropout: str = "none"
     paper_total: str = ""
     open_points: str = ""
+
+    @property
+    def samples(self) -> str:
+        """What a pass counts, as a plural."""
+        return "patches" if self.sample == "patch" else f"{self.sample}s"
 
 
 _REGIMES = (
@@ -182,8 +187,8 @@ def as_markdown() -> str:
     ]
     plan: list[tuple[str, list[str]]] = [
         ("configuration", [r.preset.configuration for r in regimes]),
-        ("spacing, mm", [_sizes(r.preset.spacing_mm) for r in regimes]),
-        ("patch", [_sizes(r.preset.patch_size) for r in regimes]),
+        ("spacing, mm", [_or_planner(r.preset.spacing_mm) for r in regimes]),
+        ("patch", [_or_planner(r.preset.patch_size) for r in regimes]),
         ("batch", [_or_planner(r.preset.batch_size) for r in regimes]),
         ("window", [_window(r.preset) for r in regimes]),
         ("interpolation order", [_order(r.preset) for r in regimes]),
@@ -237,15 +242,11 @@ def _loss(regime: Regime) -> str:
 def _length(regime: Regime) -> str:
     if regime.epochs is None:
         return f"{regime.iterations} iterations"
-    return f"{regime.epochs} epochs of all {'patches' if regime.sample == 'patch' else regime.sample + 's'}"
+    return f"{regime.epochs} epochs of all {regime.samples}"
 
 
-def _sizes(sizes: tuple[float, ...] | None) -> str:
-    return "planner's" if sizes is None else " x ".join(f"{n:g}" for n in sizes)
-
-
-def _or_planner(value: int | None) -> str:
-    return "planner's" if value is None else str(value)
+def _or_planner(value: int | tuple[float, ...] | None) -> str:
+    return "planner's" if value is None else spelled(value)
 
 
 def _order(preset: Preset) -> str:

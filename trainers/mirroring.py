@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_ext.laterality import AXIS, KEY, Laterality, laterality_of, pairs_by_name, patch_axis
+from nnunet_ext.laterality import Laterality, laterality_of, pairs_by_name, patch_axis, record_line
 
 
 class RestrictedMirroring(nnUNetTrainer):
@@ -53,18 +52,17 @@ class KeepsLeftAndRight(RestrictedMirroring):
         axis = self.left_right_axis(laterality)
         kept = tuple(a for a in axes if a != axis)
         if kept != axes:
-            pairs = ", ".join(f"{left} / {right}" for left, right in laterality.pairs) or "a chiral anatomy"
             self.print_to_log_file(
-                f"Left is left ({pairs}): axis {axis} of the patch is not mirrored, axes {kept} may be"
+                f"Left is left ({laterality.summary}): axis {axis} of the patch is not mirrored, "
+                f"axes {kept} may be"
             )
         return super().restrict_mirroring(kept)
 
     def _warn_of_unrecorded_pairs(self, axes: Collection[int]) -> None:
         pairs = pairs_by_name(self.dataset_json["labels"])
         if pairs and axes:
-            record = json.dumps({"pairs": pairs, "axis": AXIS})
             self.print_to_log_file(
                 "WARNING: labels look like left and right of one thing; mirroring makes one of the other. "
-                f'Add "{KEY}": {record} to dataset.json (axis: left-right, of the image array as nnU-Net '
+                f"Add {record_line(pairs)} to dataset.json (axis: left-right, of the image array as nnU-Net "
                 "reads it), or train with _NoMirroring"
             )

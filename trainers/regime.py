@@ -18,7 +18,6 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunet_ext.trainers.mirroring import RestrictedMirroring
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_ext.laterality import Laterality, laterality_of
 from nnunet_ext.presets import differences
@@ -35,7 +34,7 @@ INTENSITY: dict[type[BasicTransform], str] = {
 }
 
 
-class PaperRegime(RestrictedMirroring, nnUNetTrainer):
+class PaperRegime(RestrictedMirroring):
     """Optimiser, rate, schedule, augmentation and length of a paper; its loss is a mixin of its own.
 
     Attributes:
@@ -106,9 +105,8 @@ class PaperRegime(RestrictedMirroring, nnUNetTrainer):
         share = self.num_val_iterations_per_epoch / self.num_iterations_per_epoch
         self.num_iterations_per_epoch = ceil(samples / batch)
         self.num_val_iterations_per_epoch = max(1, round(share * self.num_iterations_per_epoch))
-        noun = "patches" if self.regime.sample == "patch" else f"{self.regime.sample}s"
         self.print_to_log_file(
-            f"An epoch is a pass over {samples} {noun} in batches of {batch}: "
+            f"An epoch is a pass over {samples} {self.regime.samples} in batches of {batch}: "
             f"{self.num_iterations_per_epoch} iterations"
         )
 

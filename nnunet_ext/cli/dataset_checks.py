@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nnunet_ext.cli.checks import Check, command
-from nnunet_ext.laterality import AXIS, KEY, laterality_of, pairs_by_name
+from nnunet_ext.laterality import laterality_of, pairs_by_name, record_line, spelled
 
 FOLDERS = ("nnUNet_preprocessed", "nnUNet_raw")
 VANILLA = "nnU-Net's own trainer mirrors every axis. Use ours, or train without mirroring:" + command(
@@ -50,21 +50,16 @@ def _check(file: Path) -> Iterator[Check]:
         yield Check(name, "warning", found, "Correct it before you plan or train this dataset.")
         return
     if laterality is not None:
-        pairs = ", ".join(f"{left} / {right}" for left, right in laterality.pairs) or "a chiral anatomy"
-        yield Check(name, "warning", f"has left and right ({pairs}); our trainers keep them apart.", VANILLA)
+        found = f"has left and right ({laterality.summary}); our trainers keep them apart."
+        yield Check(name, "warning", found, VANILLA)
         return
     looks = pairs_by_name(labels)
     if looks:
-        record = json.dumps({KEY: {"pairs": looks, "axis": AXIS}})[1:-1]
+        shown = spelled(looks[:3]) + (f" and {len(looks) - 3} more" if len(looks) > 3 else "")
         yield Check(
             name,
             "warning",
-            f"has labels that look like left and right, and no record of it: {_spelled(looks)}.",
+            f"has labels that look like left and right, and no record of it: {shown}.",
             f"Add to {file}, with the left-right axis of the image array as nnU-Net reads it, (z, y, x):"
-            f"{command(record)}\n{VANILLA}",
+            f"{command(record_line(looks))}\n{VANILLA}",
         )
-
-
-def _spelled(pairs: tuple[tuple[str, str], ...]) -> str:
-    shown = [f"{left} / {right}" for left, right in pairs[:3]]
-    return ", ".join(shown) + (f" and {len(pairs) - 3} more" if len(pairs) > 3 else "")
