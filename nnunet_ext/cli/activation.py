@@ -6,13 +6,13 @@ commands and their spawned workers find our trainers without any line in a shell
 
 from __future__ import annotations
 
-import os
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from nnunet_ext.cli.hook_variable import VARIABLE, export_line
+from nnunet_ext.files import write_text
 from nnunet_ext.trainers.registry import hook_folder
 
 FILE_NAME = "nnunet_ext_activation.pth"
@@ -71,12 +71,7 @@ def activate(site_folder: Path | None = None) -> Activation:
         existing = file.read_text(encoding="ascii", errors="replace") if file.exists() else None
         if existing == line:
             return Activation("already active", file, folder)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(line, encoding="ascii")
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(file, line)
     except OSError as error:
         raise RuntimeError(
             f"{file} cannot be written ({_reason(error)}). Activate for this shell instead, or put "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nnunet_ext.files import whole_file
 
 # Paper 004 reads its CT through this window.
 WINDOW_HU = (-150, 150)
@@ -114,9 +115,8 @@ def write_overlay(comparisons: Sequence[Comparison], *, path: Path) -> None:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=12)
     figure.suptitle(f"Unseen phantoms, CT window [{WINDOW_HU[0]}, {WINDOW_HU[1]}] HU", fontsize=14)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    figure.savefig(temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary)
 
 
 def _draw_row(axes: NDArray[Any], comparison: Comparison) -> None:

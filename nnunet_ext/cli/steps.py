@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from nnunet_ext.cli.hook_variable import entries
+from nnunet_ext.files import write_text
 
 Say = Callable[[str], None]
 
@@ -107,10 +108,7 @@ class Workplace:
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write ``content`` as JSON; ``path`` appears only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def find_command(name: str) -> Path:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_ext.files import whole_file, write_text
 from nnunet_ext.phantoms.phantom import Phantom
 
 logger = logging.getLogger(__name__)
@@ -99,7 +98,7 @@ def write_raw_dataset(
         "description": "Synthetic patients; no clinical data.",
         "phantom": full_record,
     }
-    _write_text(folder / "dataset.json", json.dumps(description, indent=2) + "\n")
+    write_text(folder / "dataset.json", json.dumps(description, indent=2) + "\n")
     logger.info("wrote %d training and %d unseen cases to %s", cases, test_cases, folder)
     return folder
 
@@ -116,7 +115,8 @@ def write_volume(array: NDArray[Any], *, path: Path, spacing_mm: tuple[float, fl
         OSError: the file could not be written.
 
     Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
         ...     path = Path(folder) / "a.nii.gz"
         ...     write_volume(np.zeros((1, 2, 3), np.uint8), path=path, spacing_mm=(3.0, 1.0, 1.0))
         ...     path.is_file()
@@ -126,18 +126,13 @@ def write_volume(array: NDArray[Any], *, path: Path, spacing_mm: tuple[float, fl
 
     image = SimpleITK.GetImageFromArray(array)
     image.SetSpacing(spacing_mm[::-1])  # SimpleITK counts (x, y, z)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A folder beside the file, so that the rename stays on one disk and the temporary file keeps the ending
-    # that picks the writer.
-    with tempfile.TemporaryDirectory(dir=path.parent.parent, prefix=".writing-") as folder:
-        temporary = Path(folder) / path.name
+    with whole_file(path, staging=path.parent.parent) as temporary:
         try:
             SimpleITK.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:  # SimpleITK's only exception
             raise OSError(
                 f"could not write {path}: {error}; is the disk full or the folder read-only?"
             ) from error
-        os.replace(temporary, path)
 
 
 def _plan(*, prefix: str, seed: int, cases: int, test_cases: int) -> Iterator[_Case]:
@@ -188,10 +183,3 @@ def _with_progress(plan: list[_Case], *, title: str, progress: bool) -> Iterator
 
     # None: tqdm is silent where stderr is no terminal, so that log files stay readable.
     yield from tqdm(plan, desc=title, unit="case", disable=None if progress else True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a text file by rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

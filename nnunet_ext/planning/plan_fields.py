@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
+from nnunet_ext.files import write_text
 from nnunet_ext.presets import INTENSITY, ct_channels, window_properties
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,4 @@ def plain(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(plans: dict[str, Any], file: Path) -> None:
     """Write the plans by rename."""
-    partial = file.with_suffix(".json.partial")
-    partial.write_text(json.dumps(plans, indent=4))
-    os.replace(partial, file)
+    write_text(file, json.dumps(plans, indent=4))
