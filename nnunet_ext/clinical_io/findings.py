@@ -15,28 +15,31 @@ class CaseError(ValueError):
         code: short name of the kind of failure, stable between releases: ``"missing-slice"``.
         reason: what was expected and what came.
         remedy: what to do.
+        private: what the user needs beside that and nobody else may see, such as names of structures; it goes
+            into the key file of the conversion alone.
 
     Example:
         >>> str(CaseError("single-slice", reason="the series has 1 slice", remedy="export the whole series"))
         'single-slice: the series has 1 slice; export the whole series'
     """
 
-    def __init__(self, code: str, *, reason: str, remedy: str) -> None:
+    def __init__(self, code: str, *, reason: str, remedy: str, private: str = "") -> None:
         super().__init__(code, reason, remedy)
         self.code = code
         self.reason = reason
         self.remedy = remedy
+        self.private = private
 
     def __str__(self) -> str:
         return f"{self.code}: {self.reason}; {self.remedy}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _case_error, (self.code, self.reason, self.remedy)
+        return _case_error, (self.code, self.reason, self.remedy, self.private)
 
 
-def _case_error(code: str, reason: str, remedy: str) -> CaseError:
+def _case_error(code: str, reason: str, remedy: str, private: str) -> CaseError:
     """Workers send refusals to the process that collects them, and pickle knows no keyword arguments."""
-    return CaseError(code, reason=reason, remedy=remedy)
+    return CaseError(code, reason=reason, remedy=remedy, private=private)
 
 
 @dataclass(frozen=True, order=True)
