@@ -53,6 +53,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("activate", "nnunet_ext.cli.activate", "let nnU-Net find our trainers from every shell"),
     Verb("deactivate", "nnunet_ext.cli.deactivate", "undo activate"),
     Verb("plan", "nnunet_ext.cli.plan", "plan a dataset for one of our networks, by traced memory"),
+    Verb("convert", "nnunet_ext.cli.convert", "clinical data to a verified nnU-Net raw dataset"),
     Verb("demo", "nnunet_ext.cli.demo", "the whole job on synthetic patients, on a CPU, in minutes"),
     Verb("phantom", "nnunet_ext.cli.phantom", "write synthetic patients in a clinic's layout"),
 )

@@ -53,6 +53,18 @@ class Patient:
     name: str
     birth_date: str
 
+    @property
+    def key(self) -> str:
+        """Equal for one patient: the PatientID, and only where there is none the name and the birth date.
+
+        Names are spelled in many ways, so they decide nothing that the number can.
+
+        Example:
+            >>> Patient("1", "Doe^Jane", "").key == Patient("1", "DOE^JANE", "19500101").key
+            True
+        """
+        return self.identifier or "\n".join((self.name, self.birth_date)).strip()
+
 
 @dataclass(frozen=True)
 class SeriesHeaders:
@@ -90,9 +102,9 @@ class DicomFolder:
     others: int
 
     @property
-    def patients(self) -> frozenset[Patient]:
-        """Everybody whose images lie here."""
-        return frozenset(series.patient for series in self.series)
+    def patients(self) -> frozenset[str]:
+        """The keys of everybody whose images lie here."""
+        return frozenset(series.patient.key for series in self.series)
 
 
 def find_dicom(folder: Path) -> DicomFolder:
@@ -174,7 +186,7 @@ def _is_sketch(header: Dataset) -> bool:
 
 def _series(uid: str, files: Sequence[tuple[Dataset, Path]]) -> SeriesHeaders:
     first = files[0][0]
-    if any(patient_of(header) != patient_of(first) for header, _ in files):
+    if any(patient_of(header).key != patient_of(first).key for header, _ in files):
         raise CaseError(
             "mixed-patients",
             reason="one series holds images of more than one patient",

@@ -1,0 +1,55 @@
+"""Liver target of a hospital: DICOM CT with an RTSTRUCT (paper 004).
+
+    nnunet_ext convert liver-target FOLDER --dataset-id 501
+
+The folder holds one folder for each patient, with the slices of one CT series and one RTSTRUCT, in any
+depth and under any names. The label is the gross tumor volume: GTV, or what the hospital calls it, with
+``--aliases``. Patients without a GTV are refused, since nobody can tell them from those under another name.
+"""
+
+from __future__ import annotations
+
+from nnunet_ext.dataset_conversion.command import ALIASES, aliases_of, main
+from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.dicom_cases import (
+    PATIENTS,
+    discover_folders,
+    find_patient,
+    paint,
+    patient_key,
+    read_image,
+    structure_set_for,
+)
+
+LABELS = (Label("GTV"),)
+
+
+def read(case: SourceCase, options: Options) -> ReadCase:
+    """CT and GTV of one patient."""
+    found = find_patient(case.folder)
+    structures = structure_set_for(found)
+    ct = read_image(found, "CT", structures=structures)
+    label, undrawn, notes = paint(structures, ct, LABELS, aliases_of(options))
+    return ReadCase(
+        channels=(ct.image,),
+        label=label,
+        undrawn=undrawn,
+        patient=patient_key(ct, options),
+        notes=(*ct.notes, *notes),
+    )
+
+
+CONVERTER = Converter(
+    name="liver-target",
+    title="LiverTarget",
+    summary="hospital CT with an RTSTRUCT, the GTV of the liver (paper 004)",
+    channels=("CT",),
+    labels=LABELS,
+    discover=discover_folders,
+    read=read,
+    options=(ALIASES, PATIENTS),
+    reference="Zhang et al., Chinese Journal of Medical Physics 42(7), 2025",
+)
+
+if __name__ == "__main__":
+    main("liver-target")

@@ -1,0 +1,165 @@
+"""What holds of every case before it is written, whatever it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK
+from nnunet_ext.dataset_conversion.declaration import Converter, ReadCase
+from numpy.typing import NDArray
+
+from nnunet_ext.clinical_io import CaseError, Note
+from nnunet_ext.clinical_io.grids import in_one_orientation, require_same_grid, with_grid_of
+
+# What a scanner can give: padding goes down to -3024 (SPEC D3: -3000), metal up to 30000 on extended scales.
+_LOWEST_HU, _HIGHEST_HU = -3100, 32767
+# Stored values without their intercept of -1024 have no air, and most of a body between 850 and 1250.
+_AIR_HU, _STORED_TISSUE = -200, (850, 1250)
+_STORED_SHARE = 0.02
+# With the intercept applied twice there is nothing denser than air.
+_LIGHTEST_BODY_HU = -300
+MIN_ANNOTATED = 0.05
+
+
+@dataclass(frozen=True)
+class CheckedCase:
+    """One case as it will be written.
+
+    Attributes:
+        channels: images on one grid, in one orientation, of type int16 or float32.
+        label: numbers of ``dataset.json`` on the same grid, None for a case without one.
+        voxels: number of voxels of each label that is there.
+        notes: everything that a person should know.
+    """
+
+    channels: tuple[SimpleITK.Image, ...]
+    label: SimpleITK.Image | None
+    voxels: dict[str, int]
+    notes: tuple[Note, ...]
+
+
+def checked(case: ReadCase, converter: Converter) -> CheckedCase:
+    """The case in the dataset's orientation, after every check.
+
+    Args:
+        case: what the converter read.
+        converter: what it ought to be.
+
+    Raises:
+        CaseError: ``missing-channel``, ``label-grid``, ``nan``, ``hu-offset``, ``label-value``,
+            ``empty-label`` or ``too-little-drawn``.
+    """
+    if len(case.channels) != len(converter.channels):
+        raise CaseError(
+            "missing-channel",
+            reason=f"expected the channels {', '.join(converter.channels)}, got {len(case.channels)} images",
+            remedy="add what is missing to the case's folder",
+        )
+    reference = in_one_orientation(case.channels[0])
+    channels = []
+    for name, image in zip(converter.channels, case.channels, strict=True):
+        turned = in_one_orientation(image)
+        require_same_grid(turned, reference, what=f"the {name}", whose=f"the {converter.channels[0]}")
+        _check_values(turned, name)
+        channels.append(with_grid_of(_smallest_type(turned), reference))
+    label, voxels = None, {}
+    if case.label is not None:
+        turned = in_one_orientation(case.label)
+        require_same_grid(turned, reference, what="the label", whose=f"the {converter.channels[0]}")
+        numbers = _checked_label(SimpleITK.GetArrayFromImage(turned), case, converter)
+        voxels = _count(numbers, converter)
+        label = with_grid_of(SimpleITK.GetImageFromArray(numbers), reference)
+    return CheckedCase(tuple(channels), label, voxels, case.notes)
+
+
+def _check_values(image: SimpleITK.Image, channel: str) -> None:
+    values = SimpleITK.GetArrayViewFromImage(image)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        count = int(values.size - np.isfinite(values).sum())
+        raise CaseError(
+            "nan",
+            reason=f"{count} voxels of the {channel} are no numbers",
+            remedy="write the image again from its source",
+        )
+    if channel == "CT":
+        _check_hounsfield(values)
+
+
+def _check_hounsfield(values: NDArray[np.generic]) -> None:
+    """Raise where the values cannot be Hounsfield units; what is merely unusual passes."""
+    sample = np.asarray(values).ravel()[:: max(1, values.size // 2_000_000)]
+    low, high = float(values.min()), float(values.max())
+    if low < _LOWEST_HU or high > _HIGHEST_HU:
+        found = f"values run from {low:g} to {high:g}"
+    elif (
+        low > _AIR_HU
+        and np.mean((sample >= _STORED_TISSUE[0]) & (sample <= _STORED_TISSUE[1])) > _STORED_SHARE
+    ):
+        found = (
+            f"nothing is as light as air (lowest {low:g}), and much lies at {_STORED_TISSUE[0]} to "
+            f"{_STORED_TISSUE[1]}: stored values without the intercept of -1024"
+        )
+    elif np.percentile(sample, 99.5) < _LIGHTEST_BODY_HU:
+        found = f"99.5 % of the values are below {_LIGHTEST_BODY_HU}, lighter than any tissue"
+    else:
+        return
+    raise CaseError(
+        "hu-offset",
+        reason=f"the CT is not in Hounsfield units: {found}",
+        remedy="write the image with slope and intercept applied once",
+    )
+
+
+def _smallest_type(image: SimpleITK.Image) -> SimpleITK.Image:
+    """int16 where every value is one, else float32."""
+    values = SimpleITK.GetArrayViewFromImage(image)
+    limits = np.iinfo(np.int16)
+    if values.min() >= limits.min and values.max() <= limits.max:
+        whole = values.astype(np.int16)
+        if values.dtype.kind in "iub" or np.array_equal(whole, values):
+            return with_grid_of(SimpleITK.GetImageFromArray(whole), image)
+    real: SimpleITK.Image = SimpleITK.Cast(image, SimpleITK.sitkFloat32)
+    return real
+
+
+def _checked_label(found: NDArray[np.generic], case: ReadCase, converter: Converter) -> NDArray[np.uint8]:
+    names = [label.name for label in converter.labels]
+    values = np.unique(found)
+    strange = [float(v) for v in values if v not in range(len(names) + 1)]
+    if strange:
+        raise CaseError(
+            "label-value",
+            reason=f"the label holds {', '.join(f'{v:g}' for v in strange[:5])}, expected 0 to {len(names)}",
+            remedy="correct the label, or tell which structure is meant",
+        )
+    numbers = found.astype(np.uint8)
+    present = set(values.astype(int).tolist())
+    for number, label in enumerate(converter.labels, start=1):
+        if label.presence == "required" and number not in present:
+            raise CaseError(
+                "empty-label",
+                reason=f"{label.name} has no voxel, and every case must have it",
+                remedy="draw it, or leave the case out",
+            )
+    undrawn = sorted(
+        label.name
+        for number, label in enumerate(converter.labels, start=1)
+        if label.presence == "may_be_undrawn" and (label.name in case.undrawn or number not in present)
+    )
+    if undrawn:
+        numbers[numbers == 0] = converter.numbers()["ignore"]
+        annotated = float(np.mean(numbers != converter.numbers()["ignore"]))
+        if annotated < MIN_ANNOTATED:
+            raise CaseError(
+                "too-little-drawn",
+                reason=f"{', '.join(undrawn)} were not drawn, which leaves {100 * annotated:.2g} % of the "
+                f"voxels (at least {100 * MIN_ANNOTATED:g} %)",
+                remedy="draw them, or leave the case out",
+            )
+    return numbers
+
+
+def _count(numbers: NDArray[np.uint8], converter: Converter) -> dict[str, int]:
+    counts = np.bincount(numbers.ravel(), minlength=len(converter.numbers()))
+    return {name: int(counts[n]) for name, n in converter.numbers().items() if n and counts[n]}

@@ -1,0 +1,123 @@
+"""The command line of a converter, for ``nnunet_ext convert`` and for each script alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, Option, configured, own_options
+from nnunet_ext.dataset_conversion.registry import converter as converter_called
+
+logger = logging.getLogger(__name__)
+
+DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
+RAW, PREPROCESSED = "nnUNet_raw", "nnUNet_preprocessed"
+
+ALIASES = Option(
+    "--aliases",
+    {
+        "type": Path,
+        "metavar": "FILE",
+        "help": 'what structures are called here: JSON, {"GTV": ["Tumor", ...], ...}',
+    },
+)
+
+
+def aliases_of(options: Any) -> Any:
+    """The table of structure names that ``--aliases`` extends.
+
+    Raises:
+        ValueError: the file is no table.
+        OSError: it cannot be read.
+    """
+    from nnunet_ext.clinical_io.structure_names import read_aliases, standard_aliases
+
+    file = options.get(ALIASES.name)
+    return standard_aliases() if file is None else read_aliases(file)
+
+
+def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None:
+    """Declare the arguments of one converter.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_arguments(parser, converter_called("liver-target"))
+        >>> parser.parse_args(["clinic", "--dataset-id", "7"]).dataset_id
+        7
+    """
+    parser.add_argument("source", metavar="SRC", type=Path, help="the clinic's folder")
+    parser.add_argument("--dataset-id", type=int, required=True, metavar="N", help="1 to 999")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of nnU-Net raw datasets (${RAW})")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="which case is which patient; outside the dataset, for its owner alone "
+        "(~/.nnunet_ext/keys/DATASET.json)",
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="a copy of conversion_report.json")
+    parser.add_argument("--json", action="store_true", help="print the report instead of a summary")
+    parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
+    for option in converter.options:
+        parser.add_argument(option.flag, **option.arguments)
+
+
+def run(args: argparse.Namespace, converter: Converter) -> int:
+    """Convert, and print what was written and what was not; returns the exit code."""
+    from nnunet_ext.dataset_conversion.convert import REPORT, convert
+    from nnunet_ext.dataset_conversion.key_file import default_key_file
+
+    from nnunet_ext.files import write_text
+
+    out = args.out or os.environ.get(RAW)
+    if out is None or not 1 <= args.dataset_id <= 999:
+        wrong = f"--dataset-id must be 1 to 999, got {args.dataset_id}"
+        if out is None:
+            wrong = f"set {RAW} or give --out"
+        logger.error("convert %s: %s", converter.name, wrong)
+        return WRONG_USAGE
+    dataset = Path(out) / f"Dataset{args.dataset_id:03d}_{converter.title}"
+    key_file = args.key or default_key_file(dataset)
+    preprocessed = os.environ.get(PREPROCESSED)
+    options = own_options(converter, args)
+    try:
+        aliases_of(options)  # a wrong table fails now, not once for each case
+        outcome = convert(
+            Conversion(configured(converter, options), args.source, dataset, options),
+            key_file=key_file,
+            preprocessed=Path(preprocessed) / dataset.name if preprocessed else None,
+            workers=args.workers,
+            progress=not args.no_pbar,
+        )
+        report = (dataset / REPORT).read_text(encoding="utf-8")
+        if args.report is not None:
+            write_text(args.report, report)
+    except (ValueError, OSError) as error:
+        logger.error("convert %s: %s", converter.name, error)
+        return WRONG_USAGE
+    if outcome.splits_error:
+        logger.error("splits: %s", outcome.splits_error)
+    if outcome.refused:
+        logger.error("%d cases were refused; %s says which patients they are", len(outcome.refused), key_file)
+    print(report if args.json else _summary(dataset, len(outcome.written), len(outcome.refused)))
+    return SOME_FAILED if outcome.refused or outcome.splits_error else DONE
+
+
+def _summary(dataset: Path, written: int, refused: int) -> str:
+    return json.dumps({"dataset": str(dataset), "written": written, "refused": refused})
+
+
+def main(name: str, argv: Sequence[str] | None = None) -> None:
+    """Run one converter as a script; ends the process with its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    converter = converter_called(name)
+    parser = argparse.ArgumentParser(description=converter.summary)
+    add_arguments(parser, converter)
+    sys.exit(run(parser.parse_args(argv), converter))

@@ -1,0 +1,172 @@
+"""What a converter is: a dataset's channels and labels, a function that finds cases, one that reads one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import SimpleITK
+
+from nnunet_ext.clinical_io import Note
+
+Presence = Literal["required", "may_be_absent", "may_be_undrawn"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One structure of a dataset.
+
+    Attributes:
+        name: as it will stand in ``dataset.json``.
+        presence: ``"required"``: a case without it is refused. ``"may_be_absent"``: a patient may not have
+            it, such as a tumor; its place is then background. ``"may_be_undrawn"``: every patient has it and
+            not every one was drawn; where it may be is then ignored in training.
+    """
+
+    name: str
+    presence: Presence = "required"
+
+
+@dataclass(frozen=True)
+class SourceCase:
+    """One case as it was found: where its files are, and nothing read yet.
+
+    Attributes:
+        source: the case's place below the source folder, with slashes; who it is may stand in it.
+        folder: where it is.
+        files: everything that is read of it: when one changes, the case is converted again.
+        public_name: its name in a public dataset, where that names no patient; "" gives it a number.
+        group: cases of one group never stand on both sides of a split; "" where the patient decides.
+        is_training: False for a case without a label, which goes to imagesTs.
+    """
+
+    source: str
+    folder: Path
+    files: tuple[Path, ...]
+    public_name: str = ""
+    group: str = ""
+    is_training: bool = True
+
+
+@dataclass(frozen=True)
+class ReadCase:
+    """One case in memory.
+
+    Attributes:
+        channels: images, in the order of the converter's channels.
+        label: numbers 0, 1, ... in the order of the converter's labels (0 is background), None for a case
+            without one.
+        undrawn: names of labels that were not drawn in this case.
+        patient: anything that tells this patient from others; it is hashed with a salt.
+        notes: what was put right.
+    """
+
+    channels: tuple[SimpleITK.Image, ...]
+    label: SimpleITK.Image | None
+    undrawn: frozenset[str] = frozenset()
+    patient: str = ""
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class Option:
+    """A converter's own option on the command line.
+
+    Attributes:
+        flag: ``"--structure"``.
+        arguments: what ``argparse.ArgumentParser.add_argument`` takes beside it.
+    """
+
+    flag: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """How the value is called among the options."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Converter:
+    """How one clinical dataset becomes nnU-Net raw.
+
+    Attributes:
+        name: what the user types: ``"liver-target"``.
+        title: middle of the dataset's folder name: ``"LiverTarget"``.
+        summary: one line for ``--help``.
+        channels: nnU-Net's channel names, which decide the normalization.
+        labels: structures, numbered from 1 in this order.
+        discover: from the source folder and the options to the cases, in a stable order.
+        read: from one case and the options to what is in it; raises ``CaseError``.
+        pairs: left and right labels; see :mod:`nnunet_ext.laterality`.
+        is_chiral: the anatomy has a left and a right without labels in pairs, as the heart has.
+        options: options of its own.
+        configure: from the converter and the options to the converter that they ask for, where channels or
+            labels are the user's choice; None where they are fixed.
+        reference: where the dataset is described.
+        license: of the data, as its page says; "" for a hospital's own.
+    """
+
+    name: str
+    title: str
+    summary: str
+    channels: tuple[str, ...]
+    labels: tuple[Label, ...]
+    discover: Callable[[Path, Options], Sequence[SourceCase]]
+    read: Callable[[SourceCase, Options], ReadCase]
+    pairs: tuple[tuple[str, str], ...] = ()
+    is_chiral: bool = False
+    options: tuple[Option, ...] = ()
+    configure: Callable[[Converter, Options], Converter] | None = None
+    reference: str = ""
+    license: str = ""
+
+    def numbers(self) -> dict[str, int]:
+        """Label names with their numbers in ``dataset.json``; a dataset with undrawn structures has ignore.
+
+        Example:
+            >>> labels = (Label("Liver"), Label("GTV", "may_be_absent"))
+            >>> Converter("x", "X", "", ("CT",), labels, lambda *_: [], lambda *_: None).numbers()
+            {'background': 0, 'Liver': 1, 'GTV': 2}
+        """
+        numbers = {"background": 0} | {label.name: i for i, label in enumerate(self.labels, start=1)}
+        if any(label.presence == "may_be_undrawn" for label in self.labels):
+            numbers["ignore"] = len(numbers)
+        return numbers
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One run of a converter, fixed when it starts.
+
+    Attributes:
+        converter: which.
+        source: the clinic's folder.
+        dataset: the dataset's folder, ``DatasetNNN_Title``.
+        options: the converter's own options with their values.
+    """
+
+    converter: Converter
+    source: Path
+    dataset: Path
+    options: Options = field(default_factory=dict)
+
+
+def configured(converter: Converter, options: Options) -> Converter:
+    """The converter with the channels and labels that the options ask for.
+
+    Raises:
+        ValueError: the options make no dataset.
+    """
+    return converter if converter.configure is None else converter.configure(converter, options)
+
+
+def own_options(converter: Converter, args: argparse.Namespace) -> dict[str, Any]:
+    """The values of a converter's own options, as they were typed."""
+    return {option.name: getattr(args, option.name) for option in converter.options}

@@ -1,0 +1,177 @@
+"""Cases as hospitals export them: a folder for each patient with DICOM series and an RTSTRUCT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+from nnunet_ext.dataset_conversion.declaration import Label, Option, Options, SourceCase
+from numpy.typing import NDArray
+
+from nnunet_ext.clinical_io import CaseError, Note
+from nnunet_ext.clinical_io.dicom_folder import DicomFolder, find_dicom
+from nnunet_ext.clinical_io.dicom_series import DicomVolume, choose_series, read_series
+from nnunet_ext.clinical_io.grids import with_grid_of
+from nnunet_ext.clinical_io.rasterize import rasterize
+from nnunet_ext.clinical_io.structure_names import Aliases, by_canonical_name
+from nnunet_ext.clinical_io.structure_set import (
+    Structure,
+    StructureSet,
+    read_structure_set,
+    require_frame_of_reference,
+)
+
+PATIENTS = Option(
+    "--patients",
+    {
+        "choices": ("dicom", "folder"),
+        "default": "dicom",
+        "help": "what tells patients apart: the PatientID, or, where anonymization gave all the same, "
+        "the folder (dicom)",
+    },
+)
+
+
+def discover_folders(source: Path, options: Options) -> tuple[SourceCase, ...]:
+    """Every folder directly below the source with a file in it, to any depth, is one case.
+
+    Raises:
+        ValueError: there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "a" / "b").mkdir(parents=True)
+        ...     _ = (Path(folder) / "a" / "b" / "1.dcm").write_bytes(b"")
+        ...     [case.source for case in discover_folders(Path(folder), {})]
+        ['a']
+    """
+    if not source.is_dir():
+        raise ValueError(f"expected a folder with a folder for each case, got {source}")
+    cases = []
+    for folder in sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        files = tuple(sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")))
+        if files:
+            cases.append(SourceCase(source=folder.name, folder=folder, files=files))
+    return tuple(cases)
+
+
+def find_patient(folder: Path) -> DicomFolder:
+    """What lies in a case's folder.
+
+    Raises:
+        CaseError: ``mixed-patients``, or as :func:`~nnunet_ext.clinical_io.dicom_folder.find_dicom`.
+    """
+    found = find_dicom(folder)
+    if len(found.patients) > 1:
+        raise CaseError(
+            "mixed-patients",
+            reason=f"the folder holds images of {len(found.patients)} patients",
+            remedy="give each patient a folder",
+        )
+    return found
+
+
+def patient_key(volume: DicomVolume, options: Options) -> str:
+    """What tells this patient from others; "" where each folder is a patient."""
+    return "" if options[PATIENTS.name] == "folder" else volume.headers.patient.key
+
+
+def structure_set_for(found: DicomFolder) -> StructureSet:
+    """The one RTSTRUCT of a case.
+
+    Raises:
+        CaseError: ``missing-structures``, ``several-structure-sets``, ``mixed-patients`` or ``unreadable``.
+    """
+    if len(found.structure_sets) != 1:
+        code, remedy = "missing-structures", "add it to the case's folder"
+        if found.structure_sets:
+            code, remedy = "several-structure-sets", "leave the one that is meant"
+        raise CaseError(code, reason=f"expected one RTSTRUCT, got {len(found.structure_sets)}", remedy=remedy)
+    content = read_structure_set(found.structure_sets[0])
+    if len((found.patients | {content.patient.key}) - {""}) > 1:
+        raise CaseError(
+            "mixed-patients",
+            reason="the RTSTRUCT is of another patient than the images",
+            remedy="give the RTSTRUCT that belongs to these images",
+        )
+    return content
+
+
+def read_image(found: DicomFolder, modality: str, *, structures: StructureSet | None = None) -> DicomVolume:
+    """The volume of a modality; where there are several series, that on which the structures were drawn."""
+    referenced = next(iter(structures.series)) if structures and len(structures.series) == 1 else ""
+    series, notes = choose_series(found.series, modality=modality, referenced=referenced)
+    volume = read_series(series)
+    return DicomVolume(volume.image, (*notes, *volume.notes), volume.slices, volume.headers)
+
+
+def paint(
+    content: StructureSet, volume: DicomVolume, labels: Sequence[Label], aliases: Aliases
+) -> tuple[SimpleITK.Image, frozenset[str], tuple[Note, ...]]:
+    """The label image of a case: each structure in the number of its label, later ones over earlier ones.
+
+    Returns:
+        The image; the labels that were not drawn; what was put right.
+
+    Raises:
+        CaseError: ``unknown-name`` (a label was not found and there are names that nobody knows),
+            ``ambiguous-name``, ``empty-roi``, and as ``rasterize`` and ``require_frame_of_reference``.
+    """
+    wanted, undrawn = _wanted(content, labels, aliases)
+    notes = [
+        *require_frame_of_reference(
+            content,
+            [structure for _, structure in wanted],
+            frame=volume.headers.frame_of_reference,
+            instances=volume.instances,
+        )
+    ]
+    numbers: NDArray[np.uint8] = np.zeros(volume.image.GetSize()[::-1], np.uint8)
+    shared = 0
+    for number, structure in wanted:
+        mask = rasterize(structure.contours, volume.image)
+        notes += [Note(n.code, f"{labels[number - 1].name}: {n.text}") for n in mask.notes]
+        shared += int(np.count_nonzero(numbers[mask.voxels]))
+        numbers[mask.voxels] = number
+    if shared:
+        notes.append(
+            Note("overlap", f"{shared} voxels lie in two structures; the later in the list has them")
+        )
+    return with_grid_of(SimpleITK.GetImageFromArray(numbers), volume.image), undrawn, tuple(notes)
+
+
+def _wanted(
+    content: StructureSet, labels: Sequence[Label], aliases: Aliases
+) -> tuple[list[tuple[int, Structure]], frozenset[str]]:
+    known, unknown = by_canonical_name([(s.name, s) for s in content.structures], aliases)
+    found, undrawn = [], set()
+    for number, label in enumerate(labels, start=1):
+        named = known.get(label.name, [])
+        if len(named) > 1:
+            raise CaseError(
+                "ambiguous-name",
+                reason=f"{len(named)} structures are called {label.name} or an alias of it",
+                remedy="rename or remove all but one",
+                private="\n".join(s.name for s in named),
+            )
+        if not named and unknown and label.presence != "may_be_undrawn":
+            raise CaseError(
+                "unknown-name",
+                reason=f"no structure is known as {label.name}, and {len(unknown)} have unknown names",
+                remedy="say what they mean with --aliases; the key file lists them",
+                private="\n".join(unknown),
+            )
+        if named and named[0].is_empty and label.presence == "required":
+            raise CaseError(
+                "empty-roi",
+                reason=f"{label.name} is in the list of structures and was never drawn",
+                remedy="draw it, or leave the case out",
+            )
+        if not named or named[0].is_empty:
+            undrawn.add(label.name)
+        else:
+            found.append((number, named[0]))
+    return found, frozenset(undrawn)

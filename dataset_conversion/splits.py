@@ -1,0 +1,68 @@
+"""Five splits in which no patient stands on both sides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+FOLDS = 5
+SEED = 12345  # nnU-Net's own
+FILE = "splits_final.json"
+
+Splits = list[dict[str, list[str]]]
+
+
+def grouped_splits(patients: Mapping[str, str]) -> Splits:
+    """Splits as nnU-Net reads them; every case is in one validation set, with all others of its patient.
+
+    Patients are dealt out in random order, those with most cases first, each to the fold that has fewest.
+
+    Args:
+        patients: from the name of each training case to its patient.
+
+    Returns:
+        Five splits; the same for the same cases and patients, whatever the patients are called.
+
+    Raises:
+        ValueError: fewer than five patients.
+
+    Example:
+        >>> splits = grouped_splits({f"c{i}": f"p{i // 2}" for i in range(10)})
+        >>> [len(split["val"]) for split in splits]
+        [2, 2, 2, 2, 2]
+    """
+    cases: dict[str, list[str]] = {}
+    for case in sorted(patients):
+        cases.setdefault(patients[case], []).append(case)
+    if len(cases) < FOLDS:
+        raise ValueError(
+            f"five splits need five patients, got {len(cases)} with {len(patients)} cases; add patients, or "
+            "train with fold all"
+        )
+    # By the first case of each, so that hashes of patients decide nothing.
+    order = sorted(cases.values())
+    shuffled = [order[i] for i in np.random.RandomState(SEED).permutation(len(order))]
+    folds: list[list[str]] = [[] for _ in range(FOLDS)]
+    for group in sorted(shuffled, key=len, reverse=True):
+        min(folds, key=len).extend(group)
+    return [
+        {"train": sorted(set(patients) - set(fold)), "val": sorted(fold)}
+        for fold in sorted(folds, key=lambda f: min(f))
+    ]
+
+
+def refuse_other_splits(splits: Splits, *, preprocessed: Path) -> None:
+    """Raise where the preprocessed dataset has other splits, which nnU-Net would go on using.
+
+    Raises:
+        ValueError: with the command to type.
+    """
+    existing = preprocessed / FILE
+    if existing.is_file() and json.loads(existing.read_text(encoding="utf-8")) != splits:
+        raise ValueError(
+            f"{existing} holds other splits than this dataset. Models trained with them have seen other "
+            f"patients. To go on with the new ones:\n    rm '{existing}'"
+        )

@@ -1,0 +1,152 @@
+"""What no case may be, whatever it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK
+from clinical_images import placed
+from nnunet_ext.dataset_conversion.checks import checked
+from nnunet_ext.dataset_conversion.declaration import Converter, Label, ReadCase
+
+from nnunet_ext.clinical_io import CaseError, Note
+
+LABELS = (Label("Liver"), Label("GTV", "may_be_absent"))
+SIZE = (6, 20, 20)
+
+
+def converter(*labels: Label, channels: tuple[str, ...] = ("CT",)) -> Converter:
+    return Converter("test", "Test", "", channels, labels or LABELS, lambda *_: (), lambda *_: None)  # type: ignore[arg-type, return-value]
+
+
+def ct(*, air: float = -1000, tissue: float = 50, kind: Any = np.int16) -> np.ndarray:
+    values = np.full(SIZE, air, kind)
+    values[:, 4:16, 4:16] = tissue
+    values[2, 8, 8] = tissue + 900
+    return values
+
+
+def label(*numbers: int) -> np.ndarray:
+    values = np.zeros(SIZE, np.uint8)
+    for i, number in enumerate(numbers):
+        values[1:4, 6 + 3 * i : 8 + 3 * i, 6:9] = number
+    return values
+
+
+def case(image: np.ndarray, numbers: np.ndarray | None = None, **more: Any) -> ReadCase:
+    mask = None if numbers is None else placed(numbers)
+    return ReadCase(channels=(placed(image),), label=mask, **more)
+
+
+def test_a_good_case_passes_with_its_counts_and_notes() -> None:
+    notes = (Note("a", "b"),)
+    done = checked(case(ct(kind=np.float64), label(1, 2), notes=notes), converter())
+    assert done.voxels == {"Liver": 18, "GTV": 18}
+    assert done.notes == notes
+    assert done.channels[0].GetPixelID() == SimpleITK.sitkInt16
+
+
+def test_a_tumor_may_be_absent_and_stays_background() -> None:
+    done = checked(case(ct(), label(1)), converter())
+    assert done.voxels == {"Liver": 18}
+    assert done.label is not None
+    assert set(np.unique(SimpleITK.GetArrayFromImage(done.label))) == {0, 1}
+
+
+def test_fractions_become_single_precision_and_large_numbers_survive() -> None:
+    mr = converter(Label("x", "may_be_absent"), channels=("MR",))
+    for values, kind in ((0.5, np.float64), (70000, np.int32)):
+        done = checked(case(np.full(SIZE, values, kind)), mr)
+        assert done.channels[0].GetPixelID() == SimpleITK.sitkFloat32
+        assert (SimpleITK.GetArrayFromImage(done.channels[0]) == values).all()
+
+
+def _nan(image: np.ndarray) -> np.ndarray:
+    image = image.astype(np.float32)
+    image[0, 0, 0] = np.nan
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "numbers", "code"),
+    [
+        (_nan(ct()), label(1), "nan"),
+        (ct(air=0, tissue=1080), label(1), "hu-offset"),
+        (ct(air=-2024, tissue=-974), label(1), "hu-offset"),
+        (ct(air=-5000), label(1), "hu-offset"),
+        (ct(), label(1, 3), "label-value"),
+        (ct(), label(1).astype(np.float32) * 0.5, "label-value"),
+        (ct(), label(2), "empty-label"),
+        (ct(), label(1)[:, :, 1:], "label-grid"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(image: np.ndarray, numbers: np.ndarray, code: str) -> None:
+    with pytest.raises(CaseError) as refused:
+        checked(case(image, numbers), converter())
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        ct(air=-3000),  # padding beyond the scanner's circle
+        ct(air=-1024, tissue=1100),  # a bone between plates
+        ct(air=-100, tissue=60),  # a box cut from inside the body
+        ct(tissue=3000),
+    ],
+)
+def test_what_is_only_unusual_passes(image: np.ndarray) -> None:
+    checked(case(image, label(1)), converter())
+
+
+def test_channels_must_be_there_and_on_one_grid() -> None:
+    both = converter(channels=("CT", "T1w"))
+    with pytest.raises(CaseError, match="missing-channel"):
+        checked(case(ct(), label(1)), both)
+    moved = ReadCase((placed(ct()), placed(ct(), origin=(0, 0, 3))), placed(label(1)))
+    with pytest.raises(CaseError, match="label-grid"):
+        checked(moved, both)
+
+
+def test_noise_of_directions_is_no_difference_and_is_gone_afterwards() -> None:
+    tilted = placed(label(1), direction=(1, 1e-6, 0, -1e-6, 1, 0, 0, 0, 1))
+    done = checked(ReadCase((placed(ct()),), tilted), converter())
+    assert done.label is not None
+    assert done.label.GetDirection() == done.channels[0].GetDirection()
+
+
+def undrawn() -> Converter:
+    return converter(Label("Brainstem"), Label("Chiasm", "may_be_undrawn"))
+
+
+@pytest.mark.parametrize("how", [{}, {"undrawn": frozenset({"Chiasm"})}])
+def test_background_of_a_case_in_which_something_was_not_drawn_is_ignored(how: dict[str, Any]) -> None:
+    numbers = np.ones(SIZE, np.uint8)
+    numbers[:3] = 0
+    done = checked(case(ct(), numbers, **how), undrawn())
+    assert done.label is not None
+    found = SimpleITK.GetArrayFromImage(done.label)
+    assert undrawn().numbers()["ignore"] == 3
+    assert (found[:3] == 3).all()
+    assert (found[3:] == 1).all()
+    assert done.voxels == {"Brainstem": 3 * 400, "ignore": 3 * 400}
+
+
+def test_a_case_of_which_little_is_annotated_is_refused() -> None:
+    with pytest.raises(CaseError, match="too-little-drawn"):
+        checked(case(ct(), label(1)), undrawn())
+
+
+def test_where_everything_was_drawn_nothing_is_ignored() -> None:
+    done = checked(case(ct(), label(1, 2)), undrawn())
+    assert "ignore" not in done.voxels
+
+
+def test_errors_travel_between_processes() -> None:
+    import pickle
+
+    error = CaseError("a", reason="b", remedy="c", private="d")
+    back = pickle.loads(pickle.dumps(error))
+    assert (back.code, back.reason, back.remedy, back.private) == ("a", "b", "c", "d")
