@@ -19,7 +19,6 @@ _AIR_HU, _STORED_TISSUE = -200, (850, 1250)
 _STORED_SHARE = 0.02
 # With the intercept applied twice there is nothing denser than air.
 _LIGHTEST_BODY_HU = -300
-MIN_ANNOTATED = 0.05
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,13 @@ class CheckedCase:
     Attributes:
         channels: images on one grid, in one orientation, of type int16 or float32.
         label: numbers of ``dataset.json`` on the same grid, None for a case without one.
-        voxels: number of voxels of each label that is there.
+        undrawn: labels that every patient has and that were not drawn in this one.
         notes: everything that a person should know.
     """
 
     channels: tuple[SimpleITK.Image, ...]
     label: SimpleITK.Image | None
-    voxels: dict[str, int]
+    undrawn: tuple[str, ...]
     notes: tuple[Note, ...]
 
 
@@ -47,8 +46,8 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
         converter: what it ought to be.
 
     Raises:
-        CaseError: ``missing-channel``, ``label-grid``, ``nan``, ``hu-offset``, ``label-value``,
-            ``empty-label`` or ``too-little-drawn``.
+        CaseError: ``missing-channel``, ``label-grid``, ``nan``, ``hu-offset``, ``label-value`` or
+            ``empty-label``.
     """
     if len(case.channels) != len(converter.channels):
         raise CaseError(
@@ -63,14 +62,15 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
         require_same_grid(turned, reference, what=f"the {name}", whose=f"the {converter.channels[0]}")
         _check_values(turned, name)
         channels.append(with_grid_of(_smallest_type(turned), reference))
-    label, voxels = None, {}
+    label: SimpleITK.Image | None = None
+    undrawn: tuple[str, ...] = ()
     if case.label is not None:
         turned = in_one_orientation(case.label)
         require_same_grid(turned, reference, what="the label", whose=f"the {converter.channels[0]}")
         numbers = _checked_label(SimpleITK.GetArrayFromImage(turned), case, converter)
-        voxels = _count(numbers, converter)
+        undrawn = _undrawn(numbers, case, converter)
         label = with_grid_of(SimpleITK.GetImageFromArray(numbers), reference)
-    return CheckedCase(tuple(channels), label, voxels, case.notes)
+    return CheckedCase(tuple(channels), label, undrawn, case.notes)
 
 
 def _check_values(image: SimpleITK.Image, channel: str) -> None:
@@ -142,24 +142,13 @@ def _checked_label(found: NDArray[np.generic], case: ReadCase, converter: Conver
                 reason=f"{label.name} has no voxel, and every case must have it",
                 remedy="draw it, or leave the case out",
             )
-    undrawn = sorted(
-        label.name
-        for number, label in enumerate(converter.labels, start=1)
-        if label.presence == "may_be_undrawn" and (label.name in case.undrawn or number not in present)
-    )
-    if undrawn:
-        numbers[numbers == 0] = converter.numbers()["ignore"]
-        annotated = float(np.mean(numbers != converter.numbers()["ignore"]))
-        if annotated < MIN_ANNOTATED:
-            raise CaseError(
-                "too-little-drawn",
-                reason=f"{', '.join(undrawn)} were not drawn, which leaves {100 * annotated:.2g} % of the "
-                f"voxels (at least {100 * MIN_ANNOTATED:g} %)",
-                remedy="draw them, or leave the case out",
-            )
     return numbers
 
 
-def _count(numbers: NDArray[np.uint8], converter: Converter) -> dict[str, int]:
-    counts = np.bincount(numbers.ravel(), minlength=len(converter.numbers()))
-    return {name: int(counts[n]) for name, n in converter.numbers().items() if n and counts[n]}
+def _undrawn(numbers: NDArray[np.uint8], case: ReadCase, converter: Converter) -> tuple[str, ...]:
+    return tuple(
+        label.name
+        for number, label in enumerate(converter.labels, start=1)
+        if label.presence == "may_be_undrawn"
+        and (label.name in case.undrawn or not (numbers == number).any())
+    )

@@ -8,23 +8,24 @@ import multiprocessing
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nnunet_ext.dataset_conversion.declaration import Conversion, SourceCase
 from nnunet_ext.dataset_conversion.key_file import KeyFile
-from nnunet_ext.dataset_conversion.one_case import (
+from nnunet_ext.dataset_conversion.one_case import convert_case
+from nnunet_ext.dataset_conversion.records import (
     FILE_ENDING,
     RECORDS,
     CaseResult,
     case_of,
-    convert_case,
     finished,
     remove_outputs,
 )
 from nnunet_ext.dataset_conversion.splits import FILE as SPLITS
 from nnunet_ext.dataset_conversion.splits import grouped_splits, refuse_other_splits
+from nnunet_ext.dataset_conversion.undrawn import joined
 from tqdm import tqdm
 
 import nnunet_ext
@@ -95,19 +96,34 @@ def convert(
     key.save(dataset=dataset)
     (dataset / RECORDS).mkdir(parents=True, exist_ok=True)
     (dataset / DESCRIPTION).unlink(missing_ok=True)
-    results = []
-    for result in tqdm(
+    results = _run(conversion, named, key, workers=workers, progress=progress)
+    boxes = joined(result.boxes for result in results.values())
+    undrawn = {name for name, r in results.items() if r.undrawn and r.error is None}
+    if undrawn:
+        again = {name: named[name] for name in named if name in undrawn}
+        results |= _run(replace(conversion, boxes=boxes), again, key, workers=workers, progress=progress)
+    ordered = [results[name] for name in sorted(results)]
+    outcome = Outcome(tuple(ordered), _write_splits(ordered, key, dataset, preprocessed))
+    _describe(conversion, outcome)
+    return outcome
+
+
+def _run(
+    conversion: Conversion,
+    named: Mapping[str, SourceCase],
+    key: KeyFile,
+    *,
+    workers: int,
+    progress: bool,
+) -> dict[str, CaseResult]:
+    shown = tqdm(
         _results(conversion, named, salt=key.salt, workers=workers),
         total=len(named),
         desc=conversion.converter.title,
         unit="case",
         disable=None if progress else True,
-    ):
-        results.append(_noted(result, key, dataset))
-    results.sort(key=lambda r: r.case)
-    outcome = Outcome(tuple(results), _write_splits(results, key, dataset, preprocessed))
-    _describe(conversion, outcome)
-    return outcome
+    )
+    return {result.case: _noted(result, key, conversion.dataset) for result in shown}
 
 
 def _results(

@@ -150,12 +150,14 @@ class Conversion:
         source: the clinic's folder.
         dataset: the dataset's folder, ``DatasetNNN_Title``.
         options: the converter's own options with their values.
+        boxes: where undrawn structures may be, once every case was looked at; None before.
     """
 
     converter: Converter
     source: Path
     dataset: Path
     options: Options = field(default_factory=dict)
+    boxes: Mapping[str, Any] | None = None
 
 
 def configured(converter: Converter, options: Options) -> Converter:

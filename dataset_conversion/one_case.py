@@ -3,56 +3,35 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import logging
 import traceback
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import SimpleITK
 from nnunet_ext.dataset_conversion.checks import CheckedCase, checked
-from nnunet_ext.dataset_conversion.declaration import Conversion, SourceCase
+from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.records import (
+    FILE_ENDING,
+    RECORDS,
+    CaseResult,
+    checksum,
+    fingerprint,
+    remove_outputs,
+    save,
+)
+from nnunet_ext.dataset_conversion.undrawn import boxes_of, ignored
 
-import nnunet_ext
-from nnunet_ext.clinical_io import CaseError, Note
-from nnunet_ext.files import whole_file, write_text
-
-FILE_ENDING = ".nii.gz"
-# Below the dataset: one record for each finished case, and files that are being written.
-RECORDS = ".conversion"
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """What became of one case.
-
-    Attributes:
-        case: its name in the dataset.
-        is_training: False for what goes to imagesTs.
-        fingerprint: of everything that decides the output.
-        files: checksums (SHA-256) of what was written, by the path below the dataset; empty where refused.
-        voxels: number of voxels of each label.
-        notes: what a person should know.
-        error: code, reason and remedy where the case was refused.
-        patient: what tells the patient from others; goes to the key file as a hash.
-        private: what only the owner of the key file may read.
-    """
-
-    case: str
-    is_training: bool
-    fingerprint: str
-    files: dict[str, str] = field(default_factory=dict)
-    voxels: dict[str, int] = field(default_factory=dict)
-    notes: tuple[Note, ...] = ()
-    error: tuple[str, str, str] | None = None
-    patient: str = ""
-    private: str = ""
+from nnunet_ext.clinical_io import CaseError
+from nnunet_ext.files import whole_file
 
 
 def convert_case(conversion: Conversion, name: str, case: SourceCase, *, salt: str) -> CaseResult:
     """Convert one case, or say why not.
+
+    A case in which something was not drawn is only looked at, until the run knows where that may be.
 
     Args:
         conversion: the run.
@@ -66,78 +45,38 @@ def convert_case(conversion: Conversion, name: str, case: SourceCase, *, salt: s
     Raises:
         OSError: the dataset cannot be written, which no other case would survive either.
     """
-    fingerprint = _fingerprint(conversion, case, salt)
-    unwritten = CaseResult(name, case.is_training, fingerprint)
+    result = CaseResult(name, case.is_training, fingerprint(conversion, case, salt=salt))
     try:
         read, ready = _read_and_check(conversion, case)
+        result = _described(result, case, read, ready, conversion.converter)
+        if ready.undrawn and conversion.boxes is None:
+            return result
+        if ready.undrawn and ready.label is not None and conversion.boxes is not None:
+            label, notes = ignored(ready.label, ready.undrawn, conversion.converter, boxes=conversion.boxes)
+            ready = replace(ready, label=label)
+            result = replace(
+                result,
+                boxes_used=dict(conversion.boxes),
+                notes=tuple(sorted((*result.notes, *notes))),
+            )
     except CaseError as error:
-        return _refused(unwritten, error)
+        return _refused(result, error)
     except MemoryError:
         reason, remedy = "memory ran out", "convert with fewer workers (--workers)"
-        return _refused(unwritten, CaseError("out-of-memory", reason=reason, remedy=remedy))
+        return _refused(result, CaseError("out-of-memory", reason=reason, remedy=remedy))
     except Exception as error:  # whatever a clinic's file makes a library do, it is this case's alone
         number = error.errno if isinstance(error, OSError) else None
         reason = f"it could not be read ({errno.errorcode.get(number or 0, type(error).__name__)})"
         private = "".join(traceback.format_exception(error))
         remedy = "the key file holds the details"
-        return _refused(unwritten, CaseError("unreadable", reason=reason, remedy=remedy, private=private))
-    files = _write(ready, conversion.dataset, name)
-    result = CaseResult(
-        case=name,
-        is_training=case.is_training,
-        fingerprint=fingerprint,
-        files=files,
-        voxels=ready.voxels,
-        notes=tuple(sorted(ready.notes)),
-        patient=read_patient(case, read),
-    )
-    _save_record(result, conversion.dataset)
+        return _refused(result, CaseError("unreadable", reason=reason, remedy=remedy, private=private))
+    voxels = {} if ready.label is None else _count(ready.label, conversion.converter)
+    result = replace(result, voxels=voxels, files=_write(ready, conversion.dataset, name))
+    save(result, conversion.dataset)
     return result
 
 
-def finished(conversion: Conversion, name: str, case: SourceCase, *, salt: str) -> CaseResult | None:
-    """The result of an earlier run, where source, converter and written files are still the same."""
-    record = _record(conversion.dataset, name)
-    if not record.is_file():
-        return None
-    content = json.loads(record.read_text(encoding="utf-8"))
-    if content["fingerprint"] != _fingerprint(conversion, case, salt):
-        return None
-    for file, checksum in content["files"].items():
-        path = conversion.dataset / file
-        if not path.is_file() or _checksum(path) != checksum:
-            return None
-    notes = tuple(Note(**note) for note in content["notes"])
-    return CaseResult(
-        case=name,
-        is_training=case.is_training,
-        fingerprint=content["fingerprint"],
-        files=content["files"],
-        voxels=content["voxels"],
-        notes=notes,
-    )
-
-
-def remove_outputs(dataset: Path, name: str) -> None:
-    """Take a case out of the dataset; its record first, lest something half-removed count as finished."""
-    _record(dataset, name).unlink(missing_ok=True)
-    for folder in ("imagesTr", "imagesTs", "labelsTr"):
-        for file in (dataset / folder).glob(f"{name}*{FILE_ENDING}"):
-            if case_of(file) == name or file.name == name + FILE_ENDING:
-                file.unlink()
-
-
-def case_of(image: Path) -> str:
-    """The case that an image belongs to: its name without ``_0000.nii.gz``."""
-    return image.name.removesuffix(FILE_ENDING).rpartition("_")[0]
-
-
-def read_patient(case: SourceCase, read: object) -> str:
-    """What groups cases: the dataset's own groups, else the patient, else the case for itself."""
-    return case.group or getattr(read, "patient", "") or case.source
-
-
-def _read_and_check(conversion: Conversion, case: SourceCase) -> tuple[object, CheckedCase]:
+def _read_and_check(conversion: Conversion, case: SourceCase) -> tuple[ReadCase, CheckedCase]:
     SimpleITK.ProcessObject.GlobalWarningDisplayOff()  # its warnings hold paths
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings hold values
     with warnings.catch_warnings():
@@ -146,6 +85,19 @@ def _read_and_check(conversion: Conversion, case: SourceCase) -> tuple[object, C
         if case.is_training and read.label is None:
             raise CaseError("empty-label", reason="the case has no label", remedy="add it, or leave it out")
         return read, checked(read, conversion.converter)
+
+
+def _described(
+    result: CaseResult, case: SourceCase, read: ReadCase, ready: CheckedCase, converter: Converter
+) -> CaseResult:
+    return replace(
+        result,
+        notes=tuple(sorted(ready.notes)),
+        undrawn=ready.undrawn,
+        boxes={} if ready.label is None else boxes_of(ready.label, converter),
+        # What groups cases: the dataset's own groups, else the patient, else each case for itself.
+        patient=case.group or read.patient or case.source,
+    )
 
 
 def _refused(result: CaseResult, error: CaseError) -> CaseResult:
@@ -158,13 +110,18 @@ def _refused(result: CaseResult, error: CaseError) -> CaseResult:
     )
 
 
+def _count(label: SimpleITK.Image, converter: Converter) -> dict[str, int]:
+    numbers = converter.numbers()
+    counts = np.bincount(SimpleITK.GetArrayViewFromImage(label).ravel(), minlength=len(numbers))
+    return {name: int(counts[n]) for name, n in numbers.items() if n and counts[n]}
+
+
 def _write(case: CheckedCase, dataset: Path, name: str) -> dict[str, str]:
     """Label first, channel 0 last: nnU-Net lists a case by its images."""
-    training = case.label is not None
     remove_outputs(dataset, name)
-    outputs = [(f"labelsTr/{name}{FILE_ENDING}", case.label)] if case.label is not None else []
+    outputs = [] if case.label is None else [(f"labelsTr/{name}{FILE_ENDING}", case.label)]
+    folder = "imagesTs" if case.label is None else "imagesTr"
     for number, image in reversed(list(enumerate(case.channels))):
-        folder = "imagesTr" if training else "imagesTs"
         outputs.append((f"{folder}/{name}_{number:04d}{FILE_ENDING}", image))
     checksums = {}
     for path, image in outputs:
@@ -173,39 +130,5 @@ def _write(case: CheckedCase, dataset: Path, name: str) -> dict[str, str]:
                 SimpleITK.WriteImage(image, str(temporary), useCompression=True)
             except RuntimeError as error:  # SimpleITK's only exception
                 raise OSError(f"{dataset / path} cannot be written: is the disk full?") from error
-            checksums[path] = _checksum(temporary)
+            checksums[path] = checksum(temporary)
     return dict(sorted(checksums.items()))
-
-
-def _fingerprint(conversion: Conversion, case: SourceCase, salt: str) -> str:
-    """Of the files' names, sizes and times, the converter and its options, and this program's version."""
-    parts = [salt, nnunet_ext.__version__, conversion.converter.name]
-    for option, value in sorted(conversion.options.items()):
-        parts.append(f"{option}: {_checksum(value) if isinstance(value, Path) else value}")
-    for file in sorted(case.files):
-        state = file.stat()
-        name = file.relative_to(conversion.source) if file.is_relative_to(conversion.source) else file
-        parts.append(f"{name}:{state.st_size}:{state.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _checksum(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _record(dataset: Path, name: str) -> Path:
-    return dataset / RECORDS / f"{name}.json"
-
-
-def _save_record(result: CaseResult, dataset: Path) -> None:
-    content = {
-        "fingerprint": result.fingerprint,
-        "files": result.files,
-        "voxels": result.voxels,
-        "notes": [asdict(note) for note in result.notes],
-    }
-    write_text(_record(dataset, result.case), json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,158 @@
+"""What became of each case, kept beside the dataset, so that a conversion goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.dataset_conversion.declaration import Conversion, SourceCase
+from nnunet_ext.dataset_conversion.undrawn import Box, Boxes
+
+import nnunet_ext
+from nnunet_ext.clinical_io import Note
+from nnunet_ext.files import write_text
+
+FILE_ENDING = ".nii.gz"
+# Below the dataset: one record for each finished case, and files that are being written.
+RECORDS = ".conversion"
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What became of one case.
+
+    Attributes:
+        case: its name in the dataset.
+        is_training: False for what goes to imagesTs.
+        fingerprint: of everything that decides the output.
+        files: checksums (SHA-256) of what was written, by the path below the dataset; empty where refused.
+        voxels: number of voxels of each label.
+        notes: what a person should know.
+        undrawn: labels that were not drawn; such a case is written once all others were looked at.
+        boxes: where labels lie that other cases may lack.
+        boxes_used: the boxes of all cases with which this one was written.
+        error: code, reason and remedy where the case was refused.
+        patient: what tells the patient from others; goes to the key file as a hash.
+        private: what only the owner of the key file may read.
+    """
+
+    case: str
+    is_training: bool
+    fingerprint: str
+    files: dict[str, str] = field(default_factory=dict)
+    voxels: dict[str, int] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    undrawn: tuple[str, ...] = ()
+    boxes: dict[str, Box] = field(default_factory=dict)
+    boxes_used: dict[str, Box] | None = None
+    error: tuple[str, str, str] | None = None
+    patient: str = ""
+    private: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """True for a good case that cannot be written before all others were looked at."""
+        return self.error is None and not self.files
+
+
+def finished(conversion: Conversion, name: str, case: SourceCase, *, salt: str) -> CaseResult | None:
+    """The result of an earlier run, where source, converter and written files are still the same."""
+    file = _record(conversion.dataset, name)
+    if not file.is_file():
+        return None
+    result = _from_json(json.loads(file.read_text(encoding="utf-8")), name, case)
+    if result.fingerprint != fingerprint(conversion, case, salt=salt):
+        return None
+    if result.undrawn and conversion.boxes is not None and result.boxes_used != conversion.boxes:
+        return None
+    for path, expected in result.files.items():
+        written = conversion.dataset / path
+        if not written.is_file() or checksum(written) != expected:
+            return None
+    return result
+
+
+def save(result: CaseResult, dataset: Path) -> None:
+    """Keep the result of a case that was written; nothing of its patient is in it."""
+    content = {
+        "fingerprint": result.fingerprint,
+        "files": result.files,
+        "voxels": result.voxels,
+        "notes": [asdict(note) for note in result.notes],
+        "undrawn": result.undrawn,
+        "boxes": {name: asdict(box) for name, box in result.boxes.items()},
+        "boxes_used": None
+        if result.boxes_used is None
+        else {name: asdict(box) for name, box in result.boxes_used.items()},
+    }
+    write_text(_record(dataset, result.case), json.dumps(content, indent=2) + "\n")
+
+
+def remove_outputs(dataset: Path, name: str) -> None:
+    """Take a case out of the dataset; its record first, lest something half-removed count as finished."""
+    _record(dataset, name).unlink(missing_ok=True)
+    for folder in ("imagesTr", "imagesTs", "labelsTr"):
+        for file in (dataset / folder).glob(f"{name}*{FILE_ENDING}"):
+            if case_of(file) == name or file.name == name + FILE_ENDING:
+                file.unlink()
+
+
+def case_of(image: Path) -> str:
+    """The case that an image belongs to: its name without ``_0000.nii.gz``.
+
+    Example:
+        >>> case_of(Path("imagesTr/LiverTarget_001_0000.nii.gz"))
+        'LiverTarget_001'
+    """
+    return image.name.removesuffix(FILE_ENDING).rpartition("_")[0]
+
+
+def fingerprint(conversion: Conversion, case: SourceCase, *, salt: str) -> str:
+    """Of the files' names, sizes and times, the converter and its options, and this program's version."""
+    parts = [salt, nnunet_ext.__version__, conversion.converter.name]
+    for option, value in sorted(conversion.options.items()):
+        parts.append(f"{option}: {checksum(value) if isinstance(value, Path) else value}")
+    for file in sorted(case.files):
+        state = file.stat()
+        name = file.relative_to(conversion.source) if file.is_relative_to(conversion.source) else file
+        parts.append(f"{name}:{state.st_size}:{state.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _record(dataset: Path, name: str) -> Path:
+    return dataset / RECORDS / f"{name}.json"
+
+
+def _from_json(content: dict[str, Any], name: str, case: SourceCase) -> CaseResult:
+    used = content["boxes_used"]
+    return CaseResult(
+        case=name,
+        is_training=case.is_training,
+        fingerprint=content["fingerprint"],
+        files=content["files"],
+        voxels=content["voxels"],
+        notes=tuple(Note(**note) for note in content["notes"]),
+        undrawn=tuple(content["undrawn"]),
+        boxes=_boxes(content["boxes"]),
+        boxes_used=None if used is None else _boxes(used),
+    )
+
+
+def _boxes(content: dict[str, Any]) -> dict[str, Box]:
+    boxes: Boxes = {
+        name: Box(tuple(box["low_mm"]), tuple(box["high_mm"]))  # type: ignore[arg-type]
+        for name, box in content.items()
+    }
+    return dict(boxes)
