@@ -67,7 +67,7 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
     if case.label is not None:
         turned = in_one_orientation(case.label)
         require_same_grid(turned, reference, what="the label", whose=f"the {converter.channels[0]}")
-        numbers = _checked_label(SimpleITK.GetArrayFromImage(turned), case, converter)
+        numbers = _checked_label(SimpleITK.GetArrayViewFromImage(turned), converter)
         undrawn = _undrawn(numbers, case, converter)
         label = with_grid_of(SimpleITK.GetImageFromArray(numbers), reference)
     return CheckedCase(tuple(channels), label, undrawn, case.notes)
@@ -123,18 +123,21 @@ def _smallest_type(image: SimpleITK.Image) -> SimpleITK.Image:
     return real
 
 
-def _checked_label(found: NDArray[np.generic], case: ReadCase, converter: Converter) -> NDArray[np.uint8]:
+def _checked_label(found: NDArray[np.generic], converter: Converter) -> NDArray[np.uint8]:
     names = [label.name for label in converter.labels]
-    values = np.unique(found)
-    strange = [float(v) for v in values if v not in range(len(names) + 1)]
-    if strange:
+    # A comparison a number is ten times faster than sorting the voxels.
+    numbers = found.astype(np.uint8)
+    is_declared = numbers <= len(names)
+    is_declared &= numbers == found
+    if not is_declared.all():
+        strange = np.unique(found[~is_declared])
+        shown = ", ".join(f"{float(value):g}" for value in strange[:5])
         raise CaseError(
             "label-value",
-            reason=f"the label holds {', '.join(f'{v:g}' for v in strange[:5])}, expected 0 to {len(names)}",
+            reason=f"the label holds {shown}, expected whole numbers from 0 to {len(names)}",
             remedy="correct the label, or tell which structure is meant",
         )
-    numbers = found.astype(np.uint8)
-    present = set(values.astype(int).tolist())
+    present = _present(numbers)
     for number, label in enumerate(converter.labels, start=1):
         if label.presence == "required" and number not in present:
             raise CaseError(
@@ -146,9 +149,26 @@ def _checked_label(found: NDArray[np.generic], case: ReadCase, converter: Conver
 
 
 def _undrawn(numbers: NDArray[np.uint8], case: ReadCase, converter: Converter) -> tuple[str, ...]:
+    present = _present(numbers)
     return tuple(
         label.name
         for number, label in enumerate(converter.labels, start=1)
-        if label.presence == "may_be_undrawn"
-        and (label.name in case.undrawn or not (numbers == number).any())
+        if label.presence == "may_be_undrawn" and (label.name in case.undrawn or number not in present)
     )
+
+
+def _present(numbers: NDArray[np.uint8]) -> set[int]:
+    return set(np.flatnonzero(voxel_counts(numbers)).tolist())
+
+
+def voxel_counts(numbers: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each number from 0 to 255 is there.
+
+    Example:
+        >>> voxel_counts(np.array([[[0, 2, 2]]], np.uint8))[:4].tolist()
+        [1, 0, 2, 0]
+    """
+    counts = np.zeros(256, np.int64)
+    for plane in numbers:  # counting takes eight bytes a voxel
+        counts += np.bincount(plane.ravel(), minlength=256)
+    return counts

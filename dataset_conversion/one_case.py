@@ -9,9 +9,8 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import SimpleITK
-from nnunet_ext.dataset_conversion.checks import CheckedCase, checked
+from nnunet_ext.dataset_conversion.checks import CheckedCase, checked, voxel_counts
 from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.records import (
     FILE_ENDING,
@@ -111,9 +110,8 @@ def _refused(result: CaseResult, error: CaseError) -> CaseResult:
 
 
 def _count(label: SimpleITK.Image, converter: Converter) -> dict[str, int]:
-    numbers = converter.numbers()
-    counts = np.bincount(SimpleITK.GetArrayViewFromImage(label).ravel(), minlength=len(numbers))
-    return {name: int(counts[n]) for name, n in numbers.items() if n and counts[n]}
+    counts = voxel_counts(SimpleITK.GetArrayViewFromImage(label))
+    return {name: int(counts[n]) for name, n in converter.numbers().items() if n and counts[n]}
 
 
 def _write(case: CheckedCase, dataset: Path, name: str) -> dict[str, str]:

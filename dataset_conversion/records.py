@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.dataset_conversion.declaration import Conversion, SourceCase
-from nnunet_ext.dataset_conversion.undrawn import Box, Boxes
+from nnunet_ext.dataset_conversion.undrawn import Box
 
 import nnunet_ext
 from nnunet_ext.clinical_io import Note
@@ -151,8 +151,4 @@ def _from_json(content: dict[str, Any], name: str, case: SourceCase) -> CaseResu
 
 
 def _boxes(content: dict[str, Any]) -> dict[str, Box]:
-    boxes: Boxes = {
-        name: Box(tuple(box["low_mm"]), tuple(box["high_mm"]))  # type: ignore[arg-type]
-        for name, box in content.items()
-    }
-    return dict(boxes)
+    return {name: Box(tuple(box["low_mm"]), tuple(box["high_mm"])) for name, box in content.items()}

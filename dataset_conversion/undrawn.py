@@ -111,8 +111,8 @@ def ignored(
     if annotated < MIN_ANNOTATED:
         raise CaseError(
             "too-little-drawn",
-            reason=f"{', '.join(sorted(undrawn))} were not drawn, which leaves {100 * annotated:.2g} % of the "
-            f"voxels (at least {100 * MIN_ANNOTATED:g} %)",
+            reason=f"{', '.join(sorted(undrawn))} were not drawn, which leaves {100 * annotated:.2g} % of "
+            f"the voxels (at least {100 * MIN_ANNOTATED:g} %)",
             remedy="draw them, or leave the case out",
         )
     changed = SimpleITK.GetImageFromArray(numbers)
