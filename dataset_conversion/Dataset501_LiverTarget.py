@@ -25,8 +25,11 @@ LABELS = (Label("GTV"),)
 
 
 def read(case: SourceCase, options: Options) -> ReadCase:
-    """CT and GTV of one patient."""
+    """CT and GTV of one patient; of a new one the CT alone."""
     found = find_patient(case.folder)
+    if not case.is_training:
+        ct = read_image(found, "CT")
+        return ReadCase((ct.image,), None, patient=patient_key(ct, options), notes=ct.notes)
     structures = structure_set_for(found)
     ct = read_image(found, "CT", structures=structures)
     label, undrawn, notes = paint(structures, ct, LABELS, aliases_of(options))

@@ -9,10 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, Option, configured, own_options
 from nnunet_ext.dataset_conversion.registry import converter as converter_called
+
+if TYPE_CHECKING:
+    from nnunet_ext.dataset_conversion.convert import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
         7
     """
     parser.add_argument("source", metavar="SRC", type=Path, help="the clinic's folder")
-    parser.add_argument("--dataset-id", type=int, required=True, metavar="N", help="1 to 999")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--dataset-id", type=int, metavar="N", help="number of the dataset to write, 1 to 999")
+    which.add_argument(
+        "--like",
+        metavar="DATASET",
+        help="new patients without labels into imagesTs of this dataset, its number or name; with the "
+        "options that it was converted with",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of nnU-Net raw datasets (${RAW})")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
     parser.add_argument(
@@ -71,32 +81,16 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
 
 def run(args: argparse.Namespace, converter: Converter) -> int:
     """Convert, and print what was written and what was not; returns the exit code."""
-    from nnunet_ext.dataset_conversion.convert import REPORT, convert
+    from nnunet_ext.dataset_conversion.description import REPORT, REPORT_OF_NEW
     from nnunet_ext.dataset_conversion.key_file import default_key_file
 
     from nnunet_ext.files import write_text
 
-    out = args.out or os.environ.get(RAW)
-    if out is None or not 1 <= args.dataset_id <= 999:
-        wrong = f"--dataset-id must be 1 to 999, got {args.dataset_id}"
-        if out is None:
-            wrong = f"set {RAW} or give --out"
-        logger.error("convert %s: %s", converter.name, wrong)
-        return WRONG_USAGE
-    dataset = Path(out) / f"Dataset{args.dataset_id:03d}_{converter.title}"
-    key_file = args.key or default_key_file(dataset)
-    preprocessed = os.environ.get(PREPROCESSED)
-    options = own_options(converter, args)
     try:
-        aliases_of(options)  # a wrong table fails now, not once for each case
-        outcome = convert(
-            Conversion(configured(converter, options), args.source, dataset, options),
-            key_file=key_file,
-            preprocessed=Path(preprocessed) / dataset.name if preprocessed else None,
-            workers=args.workers,
-            progress=not args.no_pbar,
-        )
-        report = (dataset / REPORT).read_text(encoding="utf-8")
+        dataset = _dataset(args, converter)
+        key_file = args.key or default_key_file(dataset)
+        outcome = _convert(args, converter, dataset, key_file)
+        report = (dataset / (REPORT_OF_NEW if args.like else REPORT)).read_text(encoding="utf-8")
         if args.report is not None:
             write_text(args.report, report)
     except (ValueError, OSError) as error:
@@ -106,12 +100,48 @@ def run(args: argparse.Namespace, converter: Converter) -> int:
         logger.error("splits: %s", outcome.splits_error)
     if outcome.refused:
         logger.error("%d cases were refused; %s says which patients they are", len(outcome.refused), key_file)
-    print(report if args.json else _summary(dataset, len(outcome.written), len(outcome.refused)))
+    summary = {"dataset": str(dataset), "written": len(outcome.written), "refused": len(outcome.refused)}
+    print(report if args.json else json.dumps(summary))
     return SOME_FAILED if outcome.refused or outcome.splits_error else DONE
 
 
-def _summary(dataset: Path, written: int, refused: int) -> str:
-    return json.dumps({"dataset": str(dataset), "written": written, "refused": refused})
+def _convert(args: argparse.Namespace, converter: Converter, dataset: Path, key_file: Path) -> Outcome:
+    from nnunet_ext.dataset_conversion.convert import convert, convert_new
+    from nnunet_ext.dataset_conversion.description import read_provenance
+
+    options = own_options(converter, args)
+    if args.like is not None:
+        recorded = read_provenance(dataset).get("options", {})
+        options |= {name: value for name, value in recorded.items() if value != "a file"}
+    aliases_of(options)  # a wrong table fails now, not once for each case
+    conversion = Conversion(configured(converter, options), args.source, dataset, options)
+    progress = not args.no_pbar
+    if args.like is not None:
+        return convert_new(conversion, key_file=key_file, workers=args.workers, progress=progress)
+    preprocessed = os.environ.get(PREPROCESSED)
+    return convert(
+        conversion,
+        key_file=key_file,
+        preprocessed=Path(preprocessed) / dataset.name if preprocessed else None,
+        workers=args.workers,
+        progress=progress,
+    )
+
+
+def _dataset(args: argparse.Namespace, converter: Converter) -> Path:
+    """The folder to write, or that of the dataset which --like names."""
+    out = args.out or os.environ.get(RAW)
+    if out is None:
+        raise ValueError(f"set {RAW} or give --out")
+    if args.like is None:
+        if not 1 <= args.dataset_id <= 999:
+            raise ValueError(f"--dataset-id must be 1 to 999, got {args.dataset_id}")
+        return Path(out) / f"Dataset{args.dataset_id:03d}_{converter.title}"
+    pattern = f"Dataset{int(args.like):03d}_*" if args.like.isdecimal() else args.like
+    found = [folder for folder in Path(out).glob(pattern) if folder.is_dir()]
+    if len(found) != 1:
+        raise ValueError(f"expected one dataset {args.like} in {out}, got {len(found)}")
+    return found[0]
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> None:

@@ -329,6 +329,57 @@ def test_wrong_usage_is_told_before_anything_is_written(
     assert not (tmp_path / "raw").exists()
 
 
+def test_new_patients_take_the_same_path_into_images_ts(
+    clinic: Path, truth: dict[str, Truth], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "raw"
+    assert convert(clinic, out, "--patients", "folder") == 0
+    before = contents(out)
+    # Tomorrow's folder is called as one of yesterday's, has no contours and lies otherwise in the scanner.
+    new = tmp_path / "tomorrow"
+    truth_of_new = write_patient(new / "Doe_Jane_01", seed=11, angles=(0, 0, 180))
+    (new / "Doe_Jane_01" / "RS.dcm").unlink()
+    write_patient(new / "broken", seed=12)
+    (new / "broken" / "CT" / "0004.dcm").unlink()
+    key = ["--key", str(tmp_path / "keys" / "key.json"), "--no-pbar"]
+    monkeypatch.setenv("nnUNet_raw", str(out))
+    for name in ("501", NAME):
+        assert main(["convert", "liver-target", str(new), "--like", name, *key]) == 1
+    after = contents(out)
+    image = SimpleITK.ReadImage(str(out / NAME / "imagesTs" / "LiverTarget_007_0000.nii.gz"))
+    np.testing.assert_array_equal(
+        SimpleITK.GetArrayFromImage(image),
+        SimpleITK.GetArrayFromImage(in_one_orientation(truth_of_new.image)),
+    )
+    assert {n: after[n] for n in before} == before
+    report = json.loads((out / NAME / "conversion_report_imagesTs.json").read_text())
+    assert report["cases"]["LiverTarget_008"]["code"] == "missing-slice"
+    assert report["converter"]["options"]["patients"] == "folder"  # as the dataset was converted
+    # Converting the training cases again leaves the new ones where they are.
+    assert convert(clinic, out, "--patients", "folder") == 0
+    assert contents(out) == after
+
+
+@pytest.mark.parametrize(
+    ("like", "message"), [("502", "got 0"), ("Dataset503_Other", "none of ours"), ("*", "got 2")]
+)
+def test_new_patients_need_a_dataset_of_this_converter(
+    clinic: Path,
+    truth: dict[str, Truth],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    like: str,
+    message: str,
+) -> None:
+    out = tmp_path / "raw"
+    convert(clinic, out)
+    (out / "Dataset503_Other").mkdir()
+    (out / "Dataset503_Other" / "dataset.json").write_text("{}")
+    key = ["--out", str(out), "--key", str(tmp_path / "keys" / "key.json")]
+    assert main(["convert", "liver-target", str(clinic), "--like", like, *key]) == 2
+    assert message in caplog.text
+
+
 @pytest.mark.parametrize("source", ["nowhere", "empty"])
 def test_a_folder_without_cases_is_told(
     tmp_path: Path, source: str, caplog: pytest.LogCaptureFixture

@@ -10,8 +10,9 @@ import pytest
 import SimpleITK
 from array_cases import CONVERTER, SIZE, SPACING
 from clinical_images import placed
-from nnunet_ext.dataset_conversion.convert import REPORT, convert
+from nnunet_ext.dataset_conversion.convert import convert
 from nnunet_ext.dataset_conversion.declaration import Conversion
+from nnunet_ext.dataset_conversion.description import REPORT
 from nnunet_ext.dataset_conversion.undrawn import MARGIN_MM, Box, boxes_of, ignored, joined
 from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 

@@ -1,0 +1,86 @@
+"""What stands beside the images: the report of a conversion, and nnU-Net's ``dataset.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.dataset_conversion.declaration import Conversion
+from nnunet_ext.dataset_conversion.records import FILE_ENDING, CaseResult
+
+import nnunet_ext
+from nnunet_ext.files import write_text
+from nnunet_ext.laterality import AXIS, KEY
+
+DESCRIPTION = "dataset.json"
+REPORT = "conversion_report.json"
+REPORT_OF_NEW = "conversion_report_imagesTs.json"
+CONVERTER = "converter"
+
+
+def write_report(
+    conversion: Conversion, results: Sequence[CaseResult], *, splits: str, file: str = REPORT
+) -> None:
+    """List every case with what became of it; nothing in it tells who a patient is."""
+    refused = sum(result.error is not None for result in results)
+    report = {
+        CONVERTER: _provenance(conversion),
+        "written": len(results) - refused,
+        "refused": refused,
+        "splits": splits,
+        "cases": {result.case: _reported(result) for result in results},
+    }
+    write_text(conversion.dataset / file, json.dumps(report, indent=2) + "\n")
+
+
+def write_description(conversion: Conversion, written: Sequence[CaseResult]) -> None:
+    """Describe the dataset for nnU-Net, which sees it from now on."""
+    converter = conversion.converter
+    description: dict[str, Any] = {
+        "channel_names": {str(i): name for i, name in enumerate(converter.channels)},
+        "labels": converter.numbers(),
+        "numTraining": sum(result.is_training for result in written),
+        "file_ending": FILE_ENDING,
+        "name": converter.title,
+        "reference": converter.reference,
+        "licence": converter.license,
+        CONVERTER: _provenance(conversion),
+    }
+    if converter.pairs or converter.is_chiral:
+        description[KEY] = {"pairs": [list(pair) for pair in converter.pairs], "axis": AXIS}
+    write_text(conversion.dataset / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+
+
+def read_provenance(dataset: Path) -> Mapping[str, Any]:
+    """Which converter made a dataset and with what options; empty where none of ours did.
+
+    Raises:
+        OSError: there is no description.
+        ValueError: it is not JSON.
+    """
+    content = json.loads((dataset / DESCRIPTION).read_text(encoding="utf-8"))
+    provenance: Mapping[str, Any] = content.get(CONVERTER, {})
+    return provenance
+
+
+def _provenance(conversion: Conversion) -> dict[str, Any]:
+    # Of an option that names a file only that there was one: paths may tell who somebody is.
+    options = {
+        name: "a file" if isinstance(value, Path) else value
+        for name, value in sorted(conversion.options.items())
+    }
+    return {"name": conversion.converter.name, "nnunet_ext": nnunet_ext.__version__, "options": options}
+
+
+def _reported(result: CaseResult) -> dict[str, Any]:
+    if result.error is not None:
+        code, reason, remedy = result.error
+        return {"status": "refused", "code": code, "reason": reason, "remedy": remedy}
+    return {
+        "status": "written",
+        "notes": [str(note) for note in result.notes],
+        "voxels": result.voxels,
+        "sha256": result.files,
+    }
