@@ -29,7 +29,13 @@ def read(case: SourceCase, options: Options) -> ReadCase:
     found = find_patient(case.folder)
     if not case.is_training:
         ct = read_image(found, "CT")
-        return ReadCase((ct.image,), None, patient=patient_key(ct, options), notes=ct.notes)
+        return ReadCase(
+            channels=(ct.image,),
+            label=None,
+            patient=patient_key(ct, options),
+            series=ct.headers.uid,
+            notes=ct.notes,
+        )
     structures = structure_set_for(found)
     ct = read_image(found, "CT", structures=structures)
     label, undrawn, notes = paint(structures, ct, LABELS, aliases_of(options))
@@ -38,6 +44,7 @@ def read(case: SourceCase, options: Options) -> ReadCase:
         label=label,
         undrawn=undrawn,
         patient=patient_key(ct, options),
+        series=ct.headers.uid,
         notes=(*ct.notes, *notes),
     )
 

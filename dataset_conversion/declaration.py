@@ -61,6 +61,7 @@ class ReadCase:
             without one.
         undrawn: names of labels that were not drawn in this case.
         patient: anything that tells this patient from others; it is hashed with a salt.
+        series: SeriesInstanceUID of the first channel, by which ``export`` knows it again; it is hashed too.
         notes: what was put right.
     """
 
@@ -68,6 +69,7 @@ class ReadCase:
     label: SimpleITK.Image | None
     undrawn: frozenset[str] = frozenset()
     patient: str = ""
+    series: str = ""
     notes: tuple[Note, ...] = ()
 
 

@@ -60,13 +60,27 @@ class KeyFile:
                     "are. Give it with --key, or remove the dataset and convert anew"
                 )
             return cls(file, secrets.token_hex(16))
+        key, known = cls._read(file)
+        if known != dataset.name:
+            raise ValueError(f"expected the key of {dataset.name} in {file}, got that of {known}")
+        return key
+
+    @classmethod
+    def read(cls, file: Path) -> KeyFile:
+        """Read the key of a dataset that need not be here.
+
+        Raises:
+            ValueError: the file is something else.
+            OSError: it cannot be read.
+        """
+        return cls._read(file)[0]
+
+    @classmethod
+    def _read(cls, file: Path) -> tuple[KeyFile, str]:
         content = json.loads(file.read_text(encoding="utf-8"))
-        if content.get("version") != VERSION or content.get("dataset") != dataset.name:
-            raise ValueError(
-                f"expected the key of {dataset.name}, version {VERSION}, in {file}; got that of "
-                f"{content.get('dataset')}, version {content.get('version')}"
-            )
-        return cls(file, content["salt"], content["cases"])
+        if not isinstance(content, dict) or content.get("version") != VERSION:
+            raise ValueError(f"expected a key of version {VERSION} in {file}, got something else")
+        return cls(file, content["salt"], content["cases"]), content["dataset"]
 
     def save(self, *, dataset: Path) -> None:
         """Write it, for its owner alone."""

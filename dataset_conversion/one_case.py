@@ -39,7 +39,7 @@ def convert_case(conversion: Conversion, name: str, case: SourceCase, *, salt: s
         salt: of the dataset's hashes.
 
     Returns:
-        The result; ``patient`` and ``private`` are not for the report.
+        The result; ``patient``, ``series`` and ``private`` are not for the report.
 
     Raises:
         OSError: the dataset cannot be written, which no other case would survive either.
@@ -96,6 +96,7 @@ def _described(
         boxes={} if ready.label is None else boxes_of(ready.label, converter),
         # What groups cases: the dataset's own groups, else the patient, else each case for itself.
         patient=case.group or read.patient or case.source,
+        series=read.series,
     )
 
 

@@ -89,8 +89,9 @@ def _result_of(future: Future[CaseResult], name: str, todo: Mapping[str, SourceC
 def _noted(result: CaseResult, key: KeyFile, dataset: Path) -> CaseResult:
     """Keep in the key what belongs there, and take what was refused out of the dataset."""
     entry = key.cases[result.case]
-    if result.patient:
-        entry["patient"] = key.hashed(result.patient)
+    for name, value in (("patient", result.patient), ("series", result.series)):
+        if value:
+            entry[name] = key.hashed(value)
     entry.pop("details", None)
     if result.private:
         entry["details"] = result.private

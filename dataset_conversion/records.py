@@ -36,6 +36,7 @@ class CaseResult:
         boxes_used: the boxes of all cases with which this one was written.
         error: code, reason and remedy where the case was refused.
         patient: what tells the patient from others; goes to the key file as a hash.
+        series: what tells the first channel's series from others; goes to the key file as a hash.
         private: what only the owner of the key file may read.
     """
 
@@ -50,6 +51,7 @@ class CaseResult:
     boxes_used: dict[str, Box] | None = None
     error: tuple[str, str, str] | None = None
     patient: str = ""
+    series: str = ""
     private: str = ""
 
     @property
