@@ -116,7 +116,8 @@ def named_masks(numbers: NDArray[np.generic], description: Mapping[str, Any]) ->
         [('Liver', 2), ('GTV', 1)]
     """
     colors = description.get(COLORS, {})
-    masks, known = [], {0}
+    masks: list[NamedMask] = []
+    known = {0}
     for name, value in description["labels"].items():
         values = list(value) if isinstance(value, Sequence) else [value]
         known.update(values)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
-from nnunet_ext.dataset_conversion import command
 from nnunet_ext.dataset_conversion.registry import CONVERTERS, converter
 
 DESCRIPTION = """\
@@ -24,6 +25,25 @@ exit code: 0 done, 1 some cases were refused or there are no splits, 2 wrong usa
 """
 
 
+class _ConverterParser(argparse.ArgumentParser):
+    """Declares the arguments of its converter when they are parsed: the others are never imported."""
+
+    def __init__(self, *, converter_name: str, **of_parser: Any) -> None:
+        super().__init__(**of_parser)
+        self._converter_name = converter_name
+        self._is_complete = False
+
+    def parse_known_args(  # type: ignore[override]  # typeshed's overloads say the same
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        if not self._is_complete:
+            from nnunet_ext.dataset_conversion.command import add_arguments as add_own_arguments
+
+            add_own_arguments(self, converter(self._converter_name))
+            self._is_complete = True
+        return super().parse_known_args(args, namespace)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments, converter by converter.
 
@@ -36,11 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    names = parser.add_subparsers(dest="name", metavar="NAME", title="datasets", required=True)
+    names = parser.add_subparsers(
+        dest="name", metavar="NAME", title="datasets", required=True, parser_class=_ConverterParser
+    )
     for name, (_, summary) in CONVERTERS.items():
-        command.add_arguments(names.add_parser(name, help=summary), converter(name))
+        names.add_parser(name, help=summary, converter_name=name)
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert and print what came of it; returns the exit code."""
+    from nnunet_ext.dataset_conversion import command
+
     return command.run(args, converter(args.name))
