@@ -58,7 +58,7 @@ def stack(slices: Sequence[Slice]) -> Stack:
         >>> from pathlib import Path
         >>> def at(z):
         ...     place = np.array([0, 0, z])
-        ...     return Slice(Path(), None, "", place, np.eye(3)[:2], (1.0, 1.0), (4, 4), 0)
+        ...     return Slice(Path(), None, "", None, place, np.eye(3)[:2], (1.0, 1.0), (4, 4), 0)
         >>> [place[0].position_mm[2].item() for place in stack([at(6.0), at(0.0), at(3.0)]).places]
         [0.0, 3.0, 6.0]
     """

@@ -24,6 +24,7 @@ class Slice:
         file: where its pixels are.
         frame: number of the frame from 0, None where a file is one image.
         instance: SOPInstanceUID.
+        number: InstanceNumber, None where there is none; it orders nothing, but other files may name it.
         position_mm: (3,) array, world coordinates of the center of the first pixel.
         axes: (2, 3) array of unit vectors: along a row (x of the array) and down a column (y).
         pixel_mm: distance of pixels along x and along y, in mm.
@@ -35,6 +36,7 @@ class Slice:
     file: Path
     frame: int | None
     instance: str
+    number: int | None
     position_mm: NDArray[np.float64]
     axes: NDArray[np.float64]
     pixel_mm: tuple[float, float]
@@ -127,6 +129,7 @@ def _slice(
         file=file,
         frame=frame,
         instance=str(header.get("SOPInstanceUID", "")),
+        number=None if header.get("InstanceNumber", None) in (None, "") else int(header.InstanceNumber),
         position_mm=np.asarray(plane.ImagePositionPatient, dtype=np.float64).reshape(3),
         axes=axes,
         pixel_mm=(along_mm, down_mm),

@@ -1,0 +1,95 @@
+"""Bones of the lower limb of a hospital: DICOM CT with one PNG mask a slice (paper 002).
+
+    nnunet_ext convert lower-limb FOLDER --dataset-id 513
+
+The folder holds one folder for each patient, with the slices of one CT series and one PNG for each slice, in
+any depth. Masks as Mimics writes them are 0 and 1, which look black. A PNG is matched to its slice by
+SOPInstanceUID, file name or InstanceNumber; where names tell nothing, by natural order. Masks that lie better
+on the bones when they are turned round are refused: look at one, then say how with ``--png-flip``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK
+from nnunet_ext.dataset_conversion.command import main
+from nnunet_ext.dataset_conversion.declaration import (
+    Converter,
+    Label,
+    Option,
+    Options,
+    ReadCase,
+    SourceCase,
+)
+from nnunet_ext.dataset_conversion.dicom_cases import (
+    PATIENTS,
+    discover_folders,
+    find_patient,
+    patient_key,
+    read_image,
+)
+
+from nnunet_ext.clinical_io import CaseError
+from nnunet_ext.clinical_io.grids import with_grid_of
+from nnunet_ext.clinical_io.png_masks import read_png_masks
+
+LABELS = (Label("bone"),)
+FLIP = Option(
+    "--png-flip",
+    {
+        "choices": ("none", "vertical", "horizontal", "both"),
+        "default": "none",
+        "help": "how the PNGs are turned against the series (none)",
+    },
+)
+MISSING = Option(
+    "--missing-png",
+    {
+        "choices": ("refuse", "empty"),
+        "default": "refuse",
+        "help": "a slice without a PNG: nobody knows, or there is no bone (refuse)",
+    },
+)
+
+
+def read(case: SourceCase, options: Options) -> ReadCase:
+    """CT and bones of one patient; of a new one the CT alone."""
+    ct = read_image(find_patient(case.folder), "CT")
+    label, notes = None, ct.notes
+    if case.is_training:
+        files = [file for file in case.files if file.suffix.lower() == ".png"]
+        if not files:
+            raise CaseError(
+                "missing-png", reason="there is no PNG", remedy="add the masks to the case's folder"
+            )
+        mask = read_png_masks(
+            files,
+            ct,
+            flip=options[FLIP.name],
+            missing_is_empty=options[MISSING.name] == "empty",
+        )
+        label = with_grid_of(SimpleITK.GetImageFromArray(mask.voxels.astype(np.uint8)), ct.image)
+        notes = (*notes, *mask.notes)
+    return ReadCase(
+        channels=(ct.image,),
+        label=label,
+        patient=patient_key(ct, options),
+        series=ct.headers.uid,
+        notes=notes,
+    )
+
+
+CONVERTER = Converter(
+    name="lower-limb",
+    title="LowerLimb",
+    summary="hospital CT with one PNG mask a slice, the bones of the lower limb (paper 002)",
+    channels=("CT",),
+    labels=LABELS,
+    discover=discover_folders,
+    read=read,
+    is_chiral=False,
+    options=(FLIP, MISSING, PATIENTS),
+)
+
+if __name__ == "__main__":
+    main("lower-limb")
