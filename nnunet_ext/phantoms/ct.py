@@ -105,6 +105,7 @@ def scan(
     *,
     spacing_mm: tuple[float, float, float],
     noise_hu_at_3_mm3: float,
+    resolution_mm: tuple[float, float, float] = _RESOLUTION_MM,
 ) -> NDArray[np.int16]:
     """CT image of a painted volume.
 
@@ -117,6 +118,7 @@ def scan(
         rng: source of the noise.
         spacing_mm: voxel size (z, y, x) in mm.
         noise_hu_at_3_mm3: standard deviation of the noise in HU in a voxel of 1 x 1 x 3 mm, >= 0.
+        resolution_mm: standard deviation of the point spread (z, y, x) in mm, >= 0; a body kernel by default.
 
     Returns:
         Int16 array (Z, Y, X) in [-1024, 3071] HU.
@@ -127,7 +129,7 @@ def scan(
         >>> image.dtype, bool(9 < image.std() < 11)
         (dtype('int16'), True)
     """
-    resolution_vox = [mm / spacing for mm, spacing in zip(_RESOLUTION_MM, spacing_mm, strict=True)]
+    resolution_vox = [mm / spacing for mm, spacing in zip(resolution_mm, spacing_mm, strict=True)]
     # A voxel is a box of width 1; a Gaussian of the same variance has a standard deviation of 1 / sqrt(12).
     blurred = ndimage.gaussian_filter(hu, [np.hypot(r, 12**-0.5) for r in resolution_vox], mode="nearest")
     white = rng.standard_normal(hu.shape, dtype=np.float32)

@@ -1,8 +1,9 @@
-"""Seeded smooth random shapes, described on a unit field of view so that every grid shows the same patient.
+"""Seeded smooth random shapes, described in the patient's frame so that every grid shows the same patient.
 
-Coordinates are normalised: each axis (z, y, x) runs from -1 to 1 between the outer faces of the first and the
-last voxel. A shape is a *level*: a float array that is positive inside. Nothing here draws a number of random
-values that depends on the grid, so one seed gives one anatomy at every resolution.
+The liver phantom's coordinates are normalised: each axis (z, y, x) runs from -1 to 1 between the outer faces
+of the first and the last voxel. The other phantoms' are millimetres (:mod:`nnunet_ext.phantoms.scene`). A
+shape is a *level*: a float array that is positive inside. Nothing here draws a number of random values that
+depends on the grid, so one seed gives one anatomy at every resolution.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ Triple: TypeAlias = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Grid:
-    """Voxel centres in normalised coordinates, as three arrays that broadcast against each other.
+    """Voxel centres as three arrays that broadcast against each other.
+
+    The shapes are those of a grid whose axes are the patient's; where image and patient are turned against
+    each other, all three are (Z, Y, X).
 
     Attributes:
         z: shape (Z, 1, 1), rises towards the patient's head.
@@ -47,19 +51,86 @@ class Grid:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along (z, y, x)."""
-        return (self.z.size, self.y.size, self.x.size)
+        z, y, x = np.broadcast_shapes(self.z.shape, self.y.shape, self.x.shape)
+        return (z, y, x)
+
+    def part(self, box: tuple[slice, slice, slice]) -> Grid:
+        """The voxels of ``box``, slices along (z, y, x), as views."""
+        z, y, x = (
+            axis[tuple(cut if n > 1 else slice(None) for cut, n in zip(box, axis.shape, strict=True))]
+            for axis in (self.z, self.y, self.x)
+        )
+        return Grid(z=z, y=y, x=x)
+
+
+@dataclass(frozen=True)
+class Waves:
+    """A smooth random field of mean about 0 and variance about 1: a sum of random plane waves.
+
+    Attributes:
+        frequency: (3, N) radians per unit of the coordinates, rows (z, y, x).
+        phase: (N,) radians.
+
+    Example:
+        >>> waves = Waves.draw(np.random.default_rng(0), wavelength=1.0)
+        >>> grid = Grid.of_size((2, 3, 4))
+        >>> point = np.array([[grid.z[1, 0, 0], grid.y[0, 2, 0], grid.x[0, 0, 3]]])
+        >>> bool(np.isclose(waves.on(grid)[1, 2, 3], waves.at(point)[0], atol=1e-5))
+        True
+    """
+
+    frequency: NDArray[np.float64]
+    phase: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *, wavelength: float, waves: int = 16) -> Waves:
+        """Random directions, phases and lengths; the same number of draws whatever the grid.
+
+        Args:
+            rng: source of randomness.
+            wavelength: typical wavelength, > 0; a wave has 0.6 to 1.4 times its frequency.
+            waves: number of plane waves, >= 1.
+
+        Returns:
+            The field.
+        """
+        direction = rng.normal(size=(3, waves))
+        direction /= np.linalg.norm(direction, axis=0)
+        frequency = 2 * np.pi / wavelength * rng.uniform(0.6, 1.4, size=waves) * direction
+        return cls(frequency=frequency, phase=rng.uniform(0, 2 * np.pi, size=waves))
+
+    def on(self, grid: Grid) -> FloatArray:
+        """Float array (Z, Y, X) of the field on a grid whose axes are the patient's.
+
+        A plane wave is a product of one factor per axis, so the sum over waves is one small matrix product
+        and no trigonometric function is evaluated per voxel.
+        """
+        waves = self.phase.size
+        along_z, along_y, along_x = (
+            np.exp(1j * axis.astype(np.float64).reshape(-1, 1) * f)
+            for axis, f in zip((grid.z, grid.y, grid.x), self.frequency, strict=True)
+        )
+        plane = (along_z[:, None, :] * along_y[None, :, :] * np.exp(1j * self.phase)).reshape(-1, waves)
+        # Re(a b) = Re a Re b - Im a Im b; each wave has variance 1/2.
+        left = np.concatenate([plane.real, -plane.imag], axis=1).astype(np.float32)
+        right = np.concatenate([along_x.real, along_x.imag], axis=1).astype(np.float32)
+        field: FloatArray = (left @ right.T).reshape(grid.shape) * np.float32(np.sqrt(2 / waves))
+        return field
+
+    def at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values (N,) of the field at points (N, 3)."""
+        waves = np.cos(points @ self.frequency + self.phase)
+        values: NDArray[np.float64] = waves.sum(axis=1) * np.sqrt(2 / self.phase.size)
+        return values
 
 
 def smooth_field(grid: Grid, rng: np.random.Generator, *, wavelength: float, waves: int = 16) -> FloatArray:
-    """Smooth random field of mean about 0 and variance about 1: a sum of random plane waves.
-
-    A plane wave is a product of one factor per axis, so the sum over waves is one small matrix product and no
-    trigonometric function is evaluated per voxel.
+    """A new :class:`Waves` on a grid.
 
     Args:
         grid: where to evaluate.
         rng: source of directions, lengths and phases; the same number of draws on every grid.
-        wavelength: typical wavelength in normalised units, > 0; a wave has 0.6 to 1.4 times its frequency.
+        wavelength: typical wavelength in the grid's units, > 0; a wave has 0.6 to 1.4 times its frequency.
         waves: number of plane waves, >= 1.
 
     Returns:
@@ -73,20 +144,7 @@ def smooth_field(grid: Grid, rng: np.random.Generator, *, wavelength: float, wav
         >>> bool(np.isclose(coarse[0, 0, 0], fine[1, 1, 1], atol=1e-5))
         True
     """
-    direction = rng.normal(size=(3, waves))
-    direction /= np.linalg.norm(direction, axis=0)
-    frequency = 2 * np.pi / wavelength * rng.uniform(0.6, 1.4, size=waves) * direction
-    phase = rng.uniform(0, 2 * np.pi, size=waves)
-    along_z, along_y, along_x = (
-        np.exp(1j * axis.astype(np.float64).reshape(-1, 1) * f)
-        for axis, f in zip((grid.z, grid.y, grid.x), frequency, strict=True)
-    )
-    plane = (along_z[:, None, :] * along_y[None, :, :] * np.exp(1j * phase)).reshape(-1, waves)
-    # Re(a b) = Re a Re b - Im a Im b; each wave has variance 1/2.
-    left = np.concatenate([plane.real, -plane.imag], axis=1).astype(np.float32)
-    right = np.concatenate([along_x.real, along_x.imag], axis=1).astype(np.float32)
-    field: FloatArray = (left @ right.T).reshape(grid.shape) * np.float32(np.sqrt(2 / waves))
-    return field
+    return Waves.draw(rng, wavelength=wavelength, waves=waves).on(grid)
 
 
 def ellipsoid(grid: Grid, *, center: Triple, radii: Triple, turn_rad: float = 0.0) -> FloatArray:
