@@ -64,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
         "options that it was converted with",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of nnU-Net raw datasets (${RAW})")
+    parser.add_argument(
+        "--preparation",
+        type=Path,
+        metavar="FILE",
+        help="steps before a case is checked, as preparation.json; see nnunet_ext prepare --help"
+        + (" (this dataset has its own)" if converter.preparation else " (none)"),
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
     parser.add_argument(
         "--key",
@@ -109,12 +116,18 @@ def _convert(args: argparse.Namespace, converter: Converter, dataset: Path, key_
     from nnunet_ext.dataset_conversion.convert import convert, convert_new
     from nnunet_ext.dataset_conversion.description import read_provenance
 
+    from nnunet_ext.preparation import read_preparation
+
     options = own_options(converter, args)
     if args.like is not None:
         recorded = read_provenance(dataset).get("options", {})
         options |= {name: value for name, value in recorded.items() if value != "a file"}
     aliases_of(options)  # a wrong table fails now, not once for each case
-    conversion = Conversion(configured(converter, options), args.source, dataset, options)
+    converter = configured(converter, options)
+    preparation = converter.preparation
+    if args.preparation is not None:
+        preparation = read_preparation(args.preparation)
+    conversion = Conversion(converter, args.source, dataset, options, preparation)
     progress = not args.no_pbar
     if args.like is not None:
         return convert_new(conversion, key_file=key_file, workers=args.workers, progress=progress)

@@ -23,6 +23,8 @@ from nnunet_ext.dataset_conversion.splits import grouped_splits, refuse_other_sp
 from nnunet_ext.dataset_conversion.undrawn import joined
 
 from nnunet_ext.files import write_text
+from nnunet_ext.preparation import FILE_NAME as PREPARATION
+from nnunet_ext.preparation import read_preparation, write_preparation
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ def convert(
     key.save(dataset=dataset)
     (dataset / RECORDS).mkdir(parents=True, exist_ok=True)
     (dataset / DESCRIPTION).unlink(missing_ok=True)
+    (dataset / PREPARATION).unlink(missing_ok=True)
+    if conversion.preparation is not None:
+        write_preparation(conversion.preparation, dataset / PREPARATION)
     results = run_cases(conversion, named, key, workers=workers, progress=progress)
     undrawn = {name: named[name] for name, r in results.items() if r.undrawn and r.error is None}
     if undrawn:
@@ -98,8 +103,8 @@ def convert_new(
 ) -> Outcome:
     """Convert patients without labels into ``imagesTs`` of a dataset that is there already.
 
-    They take the path of the training cases: the same channels, checks and orientation, so that a model of
-    this dataset predicts them. The training cases, the splits and ``dataset.json`` stay as they are.
+    They take the path of the training cases: the same channels, preparation, checks and orientation, so that
+    a model of this dataset predicts them. Training cases, splits and ``dataset.json`` stay as they are.
 
     Args:
         conversion: what and where, with the options that the dataset was converted with.
@@ -117,6 +122,9 @@ def convert_new(
             f"expected a dataset of the converter {conversion.converter.name}, {conversion.dataset} was made "
             f"by {made_by or 'none of ours'}"
         )
+    if (conversion.dataset / PREPARATION).exists():
+        preparation = read_preparation(conversion.dataset / PREPARATION)
+        conversion = replace(conversion, preparation=preparation)
     # A new patient's folder may be called like an old one's: the whole path tells them apart.
     found = [
         replace(case, is_training=False, public_name="", source=str(case.folder.resolve() / case.source))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import SimpleITK
 
 from nnunet_ext.clinical_io import Note
+from nnunet_ext.preparation import Preparation
 
 Presence = Literal["required", "may_be_absent", "may_be_undrawn"]
 
@@ -111,6 +112,8 @@ class Converter:
         options: options of its own.
         configure: from the converter and the options to the converter that they ask for, where channels or
             labels are the user's choice; None where they are fixed.
+        preparation: what is done with every case before it is checked, unless the user asks for other steps;
+            None for nothing.
         reference: where the dataset is described.
         license: of the data, as its page says; "" for a hospital's own.
     """
@@ -126,6 +129,7 @@ class Converter:
     is_chiral: bool = False
     options: tuple[Option, ...] = ()
     configure: Callable[[Converter, Options], Converter] | None = None
+    preparation: Preparation | None = None
     reference: str = ""
     license: str = ""
 
@@ -152,6 +156,7 @@ class Conversion:
         source: the clinic's folder.
         dataset: the dataset's folder, ``DatasetNNN_Title``.
         options: the converter's own options with their values.
+        preparation: what is done with every case before it is checked.
         boxes: where undrawn structures may be, once every case was looked at; None before.
     """
 
@@ -159,6 +164,7 @@ class Conversion:
     source: Path
     dataset: Path
     options: Options = field(default_factory=dict)
+    preparation: Preparation | None = None
     boxes: Mapping[str, Any] | None = None
 
 

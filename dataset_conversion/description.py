@@ -81,6 +81,7 @@ def _reported(result: CaseResult) -> dict[str, Any]:
     return {
         "status": "written",
         "notes": [str(note) for note in result.notes],
+        **({"preparation": result.preparation} if result.preparation else {}),
         "voxels": result.voxels,
         "sha256": result.files,
     }

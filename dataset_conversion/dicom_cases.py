@@ -120,8 +120,9 @@ def paint(
         CaseError: ``unknown-name`` (a label was not found and there are names that nobody knows),
             ``ambiguous-name``, ``empty-roi``, and as ``rasterize`` and ``require_frame_of_reference``.
     """
-    wanted, undrawn = _wanted(content, labels, aliases)
-    notes = [
+    wanted, undrawn, unknown = _wanted(content, labels, aliases)
+    notes = [Note("unknown-name", f"{unknown} structures have unknown names")] if undrawn and unknown else []
+    notes += [
         *require_frame_of_reference(
             content,
             [structure for _, structure in wanted],
@@ -145,7 +146,7 @@ def paint(
 
 def _wanted(
     content: StructureSet, labels: Sequence[Label], aliases: Aliases
-) -> tuple[list[tuple[int, Structure]], frozenset[str]]:
+) -> tuple[list[tuple[int, Structure]], frozenset[str], int]:
     known, unknown = by_canonical_name([(s.name, s) for s in content.structures], aliases)
     found, undrawn = [], set()
     for number, label in enumerate(labels, start=1):
@@ -174,4 +175,4 @@ def _wanted(
             undrawn.add(label.name)
         else:
             found.append((number, named[0]))
-    return found, frozenset(undrawn)
+    return found, frozenset(undrawn), len(unknown)

@@ -8,6 +8,7 @@ import traceback
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import SimpleITK
 from nnunet_ext.dataset_conversion.checks import CheckedCase, checked, voxel_counts
@@ -46,8 +47,9 @@ def convert_case(conversion: Conversion, name: str, case: SourceCase, *, salt: s
     """
     result = CaseResult(name, case.is_training, fingerprint(conversion, case, salt=salt))
     try:
-        read, ready = _read_and_check(conversion, case)
+        read, steps, ready = _read_and_check(conversion, case)
         result = _described(result, case, read, ready, conversion.converter)
+        result = replace(result, preparation=steps)
         if ready.undrawn and conversion.boxes is None:
             return result
         if ready.undrawn and ready.label is not None and conversion.boxes is not None:
@@ -75,7 +77,9 @@ def convert_case(conversion: Conversion, name: str, case: SourceCase, *, salt: s
     return result
 
 
-def _read_and_check(conversion: Conversion, case: SourceCase) -> tuple[ReadCase, CheckedCase]:
+def _read_and_check(
+    conversion: Conversion, case: SourceCase
+) -> tuple[ReadCase, list[dict[str, Any]], CheckedCase]:
     SimpleITK.ProcessObject.GlobalWarningDisplayOff()  # its warnings hold paths
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings hold values
     with warnings.catch_warnings():
@@ -83,7 +87,17 @@ def _read_and_check(conversion: Conversion, case: SourceCase) -> tuple[ReadCase,
         read = conversion.converter.read(case, conversion.options)
         if case.is_training and read.label is None:
             raise CaseError("empty-label", reason="the case has no label", remedy="add it, or leave it out")
-        return read, checked(read, conversion.converter)
+        prepared, steps = _prepared(read, conversion)
+        return read, steps, checked(prepared, conversion.converter)
+
+
+def _prepared(read: ReadCase, conversion: Conversion) -> tuple[ReadCase, list[dict[str, Any]]]:
+    names = conversion.converter.channels
+    if conversion.preparation is None or len(read.channels) != len(names):
+        return read, []
+    done = conversion.preparation.run(dict(zip(names, read.channels, strict=True)), read.label)
+    channels = tuple(done.case.channels[name] for name in names)
+    return replace(read, channels=channels, label=done.case.label), done.report["steps"]
 
 
 def _described(

@@ -14,6 +14,7 @@ from nnunet_ext.dataset_conversion.undrawn import Box
 import nnunet_ext
 from nnunet_ext.clinical_io import Note
 from nnunet_ext.files import write_text
+from nnunet_ext.preparation import preparation_to_json
 
 FILE_ENDING = ".nii.gz"
 # Below the dataset: one record for each finished case, and files that are being written.
@@ -31,6 +32,7 @@ class CaseResult:
         files: checksums (SHA-256) of what was written, by the path below the dataset; empty where refused.
         voxels: number of voxels of each label.
         notes: what a person should know.
+        preparation: what each step of the preparation found.
         undrawn: labels that were not drawn; such a case is written once all others were looked at.
         boxes: where labels lie that other cases may lack.
         boxes_used: the boxes of all cases with which this one was written.
@@ -46,6 +48,7 @@ class CaseResult:
     files: dict[str, str] = field(default_factory=dict)
     voxels: dict[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    preparation: list[dict[str, Any]] = field(default_factory=list)
     undrawn: tuple[str, ...] = ()
     boxes: dict[str, Box] = field(default_factory=dict)
     boxes_used: dict[str, Box] | None = None
@@ -84,6 +87,7 @@ def save(result: CaseResult, dataset: Path) -> None:
         "files": result.files,
         "voxels": result.voxels,
         "notes": [asdict(note) for note in result.notes],
+        "preparation": result.preparation,
         "undrawn": result.undrawn,
         "boxes": {name: asdict(box) for name, box in result.boxes.items()},
         "boxes_used": None
@@ -117,6 +121,8 @@ def fingerprint(conversion: Conversion, case: SourceCase, *, salt: str) -> str:
     parts = [salt, nnunet_ext.__version__, conversion.converter.name]
     for option, value in sorted(conversion.options.items()):
         parts.append(f"{option}: {checksum(value) if isinstance(value, Path) else value}")
+    if conversion.preparation is not None:
+        parts.append(preparation_to_json(conversion.preparation))
     for file in sorted(case.files):
         state = file.stat()
         name = file.relative_to(conversion.source) if file.is_relative_to(conversion.source) else file
@@ -146,6 +152,7 @@ def _from_json(content: dict[str, Any], name: str, case: SourceCase) -> CaseResu
         files=content["files"],
         voxels=content["voxels"],
         notes=tuple(Note(**note) for note in content["notes"]),
+        preparation=content["preparation"],
         undrawn=tuple(content["undrawn"]),
         boxes=_boxes(content["boxes"]),
         boxes_used=None if used is None else _boxes(used),

@@ -25,6 +25,7 @@ _TAGS = (
     "StudyInstanceUID",
     "FrameOfReferenceUID",
     "Modality",
+    "SeriesDescription",
     "ImageType",
     "PatientID",
     "PatientName",
@@ -73,6 +74,7 @@ class SeriesHeaders:
     Attributes:
         uid: SeriesInstanceUID.
         modality: ``"CT"``, ``"MR"`` or ``"PT"``.
+        description: SeriesDescription, as the operator wrote it: it is read and never written.
         storage: SOPClassUID.
         frame_of_reference: FrameOfReferenceUID, "" where there is none.
         patient: whose it is.
@@ -81,6 +83,7 @@ class SeriesHeaders:
 
     uid: str
     modality: str
+    description: str
     storage: str
     frame_of_reference: str
     patient: Patient
@@ -196,6 +199,7 @@ def _series(uid: str, files: Sequence[tuple[Dataset, Path]]) -> SeriesHeaders:
     return SeriesHeaders(
         uid=uid,
         modality=str(first.Modality),
+        description=str(first.get("SeriesDescription", "") or ""),
         storage=str(first.get("SOPClassUID", "") or ""),
         frame_of_reference=str(first.get("FrameOfReferenceUID", "") or ""),
         patient=patient_of(first),

@@ -17,6 +17,7 @@ from nnunet_ext.preparation.geometry import Grid
 from nnunet_ext.preparation.intensity import Standardized, foreground, standardize, window
 from nnunet_ext.preparation.parts import RemovedPart
 from nnunet_ext.preparation.record import (
+    FILE_NAME,
     Preparation,
     Prepared,
     preparation_from_json,
@@ -40,6 +41,7 @@ from nnunet_ext.preparation.steps import (
 )
 
 __all__ = [
+    "FILE_NAME",
     "STEPS",
     "BiasCorrection",
     "Case",
