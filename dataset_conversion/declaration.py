@@ -114,6 +114,7 @@ class Converter:
             labels are the user's choice; None where they are fixed.
         preparation: what is done with every case before it is checked, unless the user asks for other steps;
             None for nothing.
+        description: fields of ``dataset.json`` that are taken as they are, whatever the others say.
         reference: where the dataset is described.
         license: of the data, as its page says; "" for a hospital's own.
     """
@@ -130,6 +131,7 @@ class Converter:
     options: tuple[Option, ...] = ()
     configure: Callable[[Converter, Options], Converter] | None = None
     preparation: Preparation | None = None
+    description: Mapping[str, Any] = field(default_factory=dict)
     reference: str = ""
     license: str = ""
 

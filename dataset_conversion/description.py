@@ -50,6 +50,7 @@ def write_description(conversion: Conversion, written: Sequence[CaseResult]) -> 
     }
     if converter.pairs or converter.is_chiral:
         description[KEY] = {"pairs": [list(pair) for pair in converter.pairs], "axis": AXIS}
+    description |= converter.description
     write_text(conversion.dataset / DESCRIPTION, json.dumps(description, indent=2) + "\n")
 
 

@@ -54,6 +54,11 @@ VERBS: tuple[Verb, ...] = (
     Verb("deactivate", "nnunet_ext.cli.deactivate", "undo activate"),
     Verb("plan", "nnunet_ext.cli.plan", "plan a dataset for one of our networks, by traced memory"),
     Verb("convert", "nnunet_ext.cli.convert", "clinical data to a verified nnU-Net raw dataset"),
+    Verb(
+        "prepare",
+        "nnunet_ext.cli.prepare",
+        "couch and mask removal, N4, registration, for all cases alike",
+    ),
     Verb("export", "nnunet_ext.cli.export", "predicted labels to RTSTRUCT on the original DICOM series"),
     Verb("demo", "nnunet_ext.cli.demo", "the whole job on synthetic patients, on a CPU, in minutes"),
     Verb("phantom", "nnunet_ext.cli.phantom", "write synthetic patients in a clinic's layout"),

@@ -1,0 +1,132 @@
+"""Runs the steps of a preparation over a raw dataset, or over new images just as over the dataset's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SimpleITK
+from nnunet_ext.dataset_conversion.checks import checked
+from nnunet_ext.dataset_conversion.convert import Outcome, convert
+from nnunet_ext.dataset_conversion.declaration import Conversion, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.raw_dataset import CHANNELS, ENDING, converter_of, discover_images, read
+from nnunet_ext.dataset_conversion.records import FILE_ENDING
+from nnunet_ext.dataset_conversion.splits import FILE as SPLITS
+from tqdm import tqdm
+
+from nnunet_ext.clinical_io import CaseError
+from nnunet_ext.files import whole_file, write_text
+from nnunet_ext.preparation import FILE_NAME, Preparation, read_preparation
+
+REPORT = "preparation_report.json"
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """What became of new images.
+
+    Attributes:
+        cases: for each case its steps with their figures, or why it was refused.
+        refused: how many were.
+    """
+
+    cases: dict[str, dict[str, Any]]
+    refused: int
+
+
+def prepare_dataset(
+    source: Path, dataset: Path, preparation: Preparation, *, key_file: Path, workers: int, progress: bool
+) -> Outcome:
+    """Write a prepared copy of a raw dataset, with the record of its steps.
+
+    Cases keep their names. Splits are those of the source, if it has any: which cases are one patient is
+    known there.
+
+    Args:
+        source: nnU-Net raw dataset.
+        dataset: folder to write, ``DatasetNNN_Title``.
+        preparation: the steps.
+        key_file: see :mod:`nnunet_ext.dataset_conversion.key_file`.
+        workers: processes.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        ValueError: the source is no dataset or the target holds another.
+        OSError: something cannot be read or written.
+    """
+    converter, options = converter_of(source, title=dataset.name.partition("_")[2])
+    conversion = Conversion(converter, source, dataset, options, preparation)
+    outcome = convert(conversion, key_file=key_file, workers=workers, progress=progress)
+    (dataset / SPLITS).unlink(missing_ok=True)
+    if (source / SPLITS).exists():
+        with whole_file(dataset / SPLITS) as temporary:
+            shutil.copyfile(source / SPLITS, temporary)
+        return Outcome(outcome.results, _lost_by(source / SPLITS, outcome))
+    return Outcome(outcome.results)
+
+
+def prepare_images(images: Path, out: Path, *, like: Path, progress: bool) -> PreparedImages:
+    """Prepare new images, named as nnU-Net names them, just as the images of a dataset were.
+
+    Args:
+        images: folder with ``CASE_0000.nii.gz``, ...
+        out: folder to write, for ``nnUNetv2_predict``; prepared images that are there are not made again.
+        like: dataset that holds ``preparation.json``.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        ValueError: there is no case, or the dataset was not prepared.
+        OSError: something cannot be read or written.
+    """
+    preparation = read_preparation(like / FILE_NAME)
+    converter, options = converter_of(like, title="")
+    cases = discover_images(images, options, labels=None)
+    if not cases:
+        raise ValueError(f"expected images called CASE_0000{options[ENDING]} in {images}, got none")
+    conversion = Conversion(converter, images, out, options, preparation)
+    found = {
+        case.public_name: _prepare_one(conversion, case)
+        for case in tqdm(cases, unit="case", disable=None if progress else True)
+    }
+    write_text(out / REPORT, json.dumps(found, indent=2) + "\n")
+    return PreparedImages(found, sum("code" in entry for entry in found.values()))
+
+
+def _prepare_one(conversion: Conversion, case: SourceCase) -> dict[str, Any]:
+    targets = [
+        conversion.dataset / f"{case.public_name}_{channel:04d}{FILE_ENDING}"
+        for channel in range(conversion.options[CHANNELS])
+    ]
+    names = conversion.converter.channels
+    try:
+        images = read(case, conversion.options).channels
+        if conversion.preparation is None:
+            raise ValueError("expected a preparation, got none")
+        done = conversion.preparation.run(dict(zip(names, images, strict=True)))
+        prepared = ReadCase(tuple(done.case.channels[name] for name in names), None)
+        channels = checked(prepared, conversion.converter).channels
+    except CaseError as error:
+        for target in targets:
+            target.unlink(missing_ok=True)
+        return {"code": error.code, "reason": error.reason, "remedy": error.remedy}
+    _write(channels, targets)
+    steps: dict[str, Any] = {"steps": done.report["steps"]}
+    return steps
+
+
+def _write(channels: Sequence[SimpleITK.Image], targets: Sequence[Path]) -> None:
+    """Channel 0 last: nnU-Net lists a case by its images."""
+    for image, target in reversed(list(zip(channels, targets, strict=True))):
+        with whole_file(target, staging=target.parent.parent) as temporary:
+            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+
+
+def _lost_by(splits: Path, outcome: Outcome) -> str:
+    """nnU-Net stops at a split that names a case which was refused."""
+    named = {case for split in json.loads(splits.read_text(encoding="utf-8")) for case in split["train"]}
+    lost = sorted(named & {result.case for result in outcome.refused})
+    return f"the splits name {len(lost)} cases that were refused, such as {lost[0]}" if lost else ""

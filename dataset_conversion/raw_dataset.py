@@ -1,0 +1,110 @@
+"""An nnU-Net raw dataset as a source: what ``nnunet_ext prepare`` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
+
+from nnunet_ext.clinical_io import CaseError, Note, read_volume
+from nnunet_ext.laterality import KEY, laterality_of
+
+NAME = "nnunet-raw"
+ENDING, CHANNELS = "file_ending", "channels"
+# What prepared images may be called like: the core writes NIfTI.
+_KEPT = ("labels", "regions_class_order", "reference", "licence", "description", KEY)
+
+
+def converter_of(dataset: Path, *, title: str) -> tuple[Converter, dict[str, Any]]:
+    """A converter that reads a raw dataset, and its options.
+
+    Args:
+        dataset: folder with ``dataset.json``.
+        title: middle of the name of the dataset that is to be written.
+
+    Returns:
+        Channels and labels as they are there; labels may be absent in a case, as nnU-Net allows.
+
+    Raises:
+        OSError: there is no ``dataset.json``.
+        ValueError: it is not as nnU-Net wants it.
+    """
+    content = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    try:
+        names = content["channel_names"]
+        channels = tuple(names[str(i)] for i in range(len(names)))
+        highest = max(_numbers(content["labels"]), default=0)
+        ending = content[ENDING]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{dataset / 'dataset.json'} is not as nnU-Net wants it: {error!r}") from error
+    laterality = laterality_of(content)
+    converter = Converter(
+        name=NAME,
+        title=title,
+        summary="",
+        channels=channels,
+        labels=tuple(Label(f"label {n}", "may_be_absent") for n in range(1, highest + 1)),
+        discover=discover,
+        read=read,
+        pairs=() if laterality is None else laterality.pairs,
+        is_chiral=laterality is not None,
+        description={key: content[key] for key in _KEPT if key in content},
+    )
+    return converter, {ENDING: ending, CHANNELS: len(channels)}
+
+
+def discover(source: Path, options: Options) -> Sequence[SourceCase]:
+    """Training cases, then unseen ones, by the names of their images."""
+    cases = []
+    for folder, is_training in ((source / "imagesTr", True), (source / "imagesTs", False)):
+        cases += discover_images(folder, options, labels=source / "labelsTr" if is_training else None)
+    return cases
+
+
+def discover_images(folder: Path, options: Options, *, labels: Path | None) -> list[SourceCase]:
+    """The cases of one folder of images; labels lie in another, if there are any."""
+    ending = options[ENDING]
+    names = sorted({file.name[: -len(f"_0000{ending}")] for file in folder.glob(f"*_[0-9]*{ending}")})
+    cases = []
+    for name in names:
+        files = [folder / f"{name}_{channel:04d}{ending}" for channel in range(options[CHANNELS])]
+        if labels is not None:
+            files.append(labels / f"{name}{ending}")
+        cases.append(
+            SourceCase(
+                source=f"{folder.name}/{name}",
+                folder=folder,
+                files=tuple(file for file in files if file.exists()),
+                public_name=name,
+                is_training=labels is not None,
+            )
+        )
+    return cases
+
+
+def read(case: SourceCase, options: Options) -> ReadCase:
+    """The channels of one case, and its label where it has one."""
+    expected = options[CHANNELS] + case.is_training
+    if len(case.files) != expected:
+        raise CaseError(
+            "missing-channel",
+            reason=f"expected {expected} files, got {len(case.files)}",
+            remedy="nnU-Net needs every channel, and a label for a training case",
+        )
+    volumes = [read_volume(file) for file in case.files]
+    notes: tuple[Note, ...] = tuple(note for volume in volumes for note in volume.notes)
+    images = tuple(volume.image for volume in volumes)
+    if case.is_training:
+        return ReadCase(channels=images[:-1], label=images[-1], notes=notes)
+    return ReadCase(channels=images, label=None, notes=notes)
+
+
+def _numbers(labels: Mapping[str, Any]) -> set[int]:
+    """Every number that a label or a region has."""
+    found: set[int] = set()
+    for value in labels.values():
+        found.update(value if isinstance(value, list) else [value])
+    return {int(number) for number in found}

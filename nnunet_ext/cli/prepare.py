@@ -1,0 +1,138 @@
+"""The verb ``prepare``: couch and mask removal, N4, registration, for datasets and new cases alike."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = """\
+Do once what plans cannot say: take couch and mask out of CT, correct MR (N4), bring MR onto CT, resample,
+window. The steps and all their parameters are a file, preparation.json. It is written beside the dataset, so
+that new cases get exactly the same with --like. Datasets that are converted take the same file:
+nnunet_ext convert NAME SRC --preparation FILE.
+
+--example prints a file to begin with: ct (couch and mask removal) or mr-on-ct (that, N4 and registration).
+"""
+EPILOG = """\
+examples:
+  nnunet_ext prepare --example mr-on-ct > steps.json
+  nnunet_ext prepare Dataset020_Raw --steps steps.json --dataset-id 21
+  nnunet_ext prepare new_images --like Dataset021_Prepared --out prepared_images
+
+exit code: 0 done, 1 some cases were refused, 2 wrong usage or environment
+"""
+RAW = "nnUNet_raw"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_arguments(parser)
+        >>> parser.parse_args(["Dataset020_Raw", "--steps", "steps.json", "--dataset-id", "21"]).dataset_id
+        21
+    """
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="SRC",
+        help="raw dataset, its folder or name, or images",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--steps", type=Path, metavar="FILE", help="preparation.json to run on a dataset")
+    what.add_argument("--like", type=Path, metavar="DATASET", help="run the steps of this dataset on images")
+    what.add_argument("--example", choices=("ct", "mr-on-ct"), help="print a preparation.json")
+    parser.add_argument("--dataset-id", type=int, metavar="N", help="number of the prepared dataset")
+    parser.add_argument("--name", default="Prepared", help="its name, DatasetNNN_NAME (Prepared)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of raw datasets ($nnUNet_raw), or of the new images"
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="see nnunet_ext convert --help")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare and print what came of it; returns the exit code."""
+    if args.example is not None:
+        print(_example(args.example), end="")
+        return 0
+    try:
+        if args.source is None:
+            raise ValueError("give the dataset or the images to prepare")
+        return _images(args) if args.like is not None else _dataset(args)
+    except (ValueError, OSError) as error:
+        logger.error("prepare: %s", error)
+        return 2
+
+
+def _dataset(args: argparse.Namespace) -> int:
+    from nnunet_ext.dataset_conversion.key_file import default_key_file
+    from nnunet_ext.dataset_conversion.prepare import prepare_dataset
+    from nnunet_ext.preparation import read_preparation
+
+    out = args.out or os.environ.get(RAW)
+    if out is None or args.dataset_id is None or not 1 <= args.dataset_id <= 999:
+        raise ValueError(f"give --dataset-id, 1 to 999, and set {RAW} or give --out")
+    dataset = Path(out) / f"Dataset{args.dataset_id:03d}_{args.name}"
+    outcome = prepare_dataset(
+        _found(args.source),
+        dataset,
+        read_preparation(args.steps),
+        key_file=args.key or default_key_file(dataset),
+        workers=args.workers,
+        progress=not args.no_pbar,
+    )
+    if outcome.splits_error:
+        logger.error("splits: %s", outcome.splits_error)
+    summary = {"dataset": str(dataset), "written": len(outcome.written), "refused": len(outcome.refused)}
+    print(json.dumps(summary))
+    return 1 if outcome.refused or outcome.splits_error else 0
+
+
+def _images(args: argparse.Namespace) -> int:
+    from nnunet_ext.dataset_conversion.prepare import prepare_images
+
+    if args.out is None:
+        raise ValueError("give --out, a folder for the prepared images")
+    done = prepare_images(args.source, args.out, like=_found(args.like), progress=not args.no_pbar)
+    for case, entry in done.cases.items():
+        if "code" in entry:
+            logger.warning("%s refused: %s: %s; %s", case, entry["code"], entry["reason"], entry["remedy"])
+    written = len(done.cases) - done.refused
+    print(json.dumps({"images": str(args.out), "written": written, "refused": done.refused}))
+    return 1 if done.refused else 0
+
+
+def _found(dataset: Path) -> Path:
+    """A dataset by its folder, or by its name among the raw ones."""
+    raw = os.environ.get(RAW)
+    if not dataset.is_dir() and raw is not None and (Path(raw) / dataset).is_dir():
+        return Path(raw) / dataset
+    return dataset
+
+
+def _example(name: str) -> str:
+    from nnunet_ext.preparation import (
+        CorrectBiasField,
+        Preparation,
+        Register,
+        RemoveCouch,
+        preparation_to_json,
+    )
+
+    couch = RemoveCouch(channel="CT")
+    if name == "ct":
+        return preparation_to_json(Preparation(channels=("CT",), label_channel="CT", steps=(couch,)))
+    steps = (couch, CorrectBiasField(channel="T1w"), Register(moving="T1w", fixed="CT"))
+    return preparation_to_json(Preparation(channels=("CT", "T1w"), label_channel="CT", steps=steps))

@@ -1,0 +1,155 @@
+"""Steps on a dataset and on new images: the same for both, labels and descriptions kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from clinical_images import placed
+from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
+
+from nnunet_ext.cli.main import main
+
+SIZE = (6, 60, 60)
+LABELS = {"background": 0, "organ": [1, 2], "tumor": 2, "ignore": 3}
+
+
+def scan(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    hu = np.full(SIZE, -1000)
+    hu[:, 5:45, 10:50] = 40
+    hu[:, 52:55] = 100  # couch
+    noisy: np.ndarray = (hu + rng.normal(0, 5, SIZE)).round().astype(np.int16)
+    return noisy
+
+
+def label() -> np.ndarray:
+    numbers = np.zeros(SIZE, np.uint8)
+    numbers[1:4, 20:30, 20:30] = 1
+    numbers[2, 22:25, 22:25] = 2
+    numbers[:, :3] = 3
+    return numbers
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "raw" / "Dataset020_Raw"
+    place = {"spacing": (3, 3, 5), "origin": (1, 2, 3)}
+    for n in range(3):
+        _write(placed(scan(n), **place), folder / "imagesTr" / f"case_{n}_0000.nii.gz")
+        _write(placed(label(), **place), folder / "labelsTr" / f"case_{n}.nii.gz")
+    _write(placed(scan(9), **place), folder / "imagesTs" / "unseen_0000.nii.gz")
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": LABELS,
+        "regions_class_order": [1, 2],
+        "numTraining": 3,
+        "file_ending": ".nii.gz",
+        "laterality": {"pairs": [], "axis": 2},
+    }
+    (folder / "dataset.json").write_text(json.dumps(description))
+    (folder / "splits_final.json").write_text(
+        json.dumps([{"train": ["case_0", "case_1"], "val": ["case_2"]}])
+    )
+    return folder
+
+
+def _write(image: SimpleITK.Image, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(image, str(file))
+
+
+def read(file: Path) -> np.ndarray:
+    array: np.ndarray = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
+    return array
+
+
+@pytest.fixture
+def steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert main(["prepare", "--example", "ct"]) == 0
+    file = tmp_path / "steps.json"
+    file.write_text(capsys.readouterr().out)
+    return file
+
+
+def prepare(raw: Path, steps: Path) -> int:
+    more = ["--dataset-id", "21", "--out", str(raw.parent), "--key", str(raw.parent.parent / "key.json")]
+    return main(["prepare", str(raw), "--steps", str(steps), *more, "--no-pbar"])
+
+
+def test_the_couch_is_gone_and_everything_else_is_as_it_was(raw: Path, steps: Path) -> None:
+    assert prepare(raw, steps) == 0
+    done = raw.parent / "Dataset021_Prepared"
+    for n in range(3):
+        image = read(done / "imagesTr" / f"case_{n}_0000.nii.gz")
+        np.testing.assert_array_equal(image[:, 5:45, 10:50], scan(n)[:, 5:45, 10:50])
+        assert (image[:, 50:] == -1000).all()
+        np.testing.assert_array_equal(read(done / "labelsTr" / f"case_{n}.nii.gz"), label())
+    assert (read(done / "imagesTs" / "unseen_0000.nii.gz")[:, 50:] == -1000).all()
+    description = json.loads((done / "dataset.json").read_text())
+    assert description["labels"] == LABELS
+    assert description["regions_class_order"] == [1, 2]
+    assert description["laterality"] == {"pairs": [], "axis": 2}
+    assert (done / "splits_final.json").read_bytes() == (raw / "splits_final.json").read_bytes()
+    verify_dataset_integrity(str(done), num_processes=1)
+
+
+def test_new_images_get_exactly_the_steps_of_the_dataset(
+    raw: Path, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(raw, steps)
+    done = raw.parent / "Dataset021_Prepared"
+    new, out = tmp_path / "new", tmp_path / "prepared"
+    (new).mkdir()
+    for name in ("case_0", "case_1"):
+        file = raw / "imagesTr" / f"{name}_0000.nii.gz"
+        (new / file.name).write_bytes(file.read_bytes())
+    _write(placed(np.full(SIZE, -1000, np.int16)), new / "air_0000.nii.gz")
+    monkeypatch.setenv("nnUNet_raw", str(raw.parent))
+    assert main(["prepare", str(new), "--like", done.name, "--out", str(out), "--no-pbar"]) == 1
+    for name in ("case_0", "case_1"):
+        expected = read(done / "imagesTr" / f"{name}_0000.nii.gz")
+        np.testing.assert_array_equal(read(out / f"{name}_0000.nii.gz"), expected)
+    report = json.loads((out / "preparation_report.json").read_text())
+    assert report["air"]["code"] == "threshold-implausible"
+    assert report["case_0"]["steps"][0]["step"] == "remove_couch"
+    assert sorted(p.name for p in out.glob("*.nii.gz")) == ["case_0_0000.nii.gz", "case_1_0000.nii.gz"]
+
+
+def test_a_refused_case_that_a_split_names_is_told(
+    raw: Path, steps: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _write(placed(np.full(SIZE, -1000, np.int16)), raw / "imagesTr" / "case_1_0000.nii.gz")
+    assert prepare(raw, steps) == 1
+    assert "case_1 refused" in caplog.text
+    assert "the splits name 1 cases that were refused, such as case_1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "STEPS"], "give the dataset"),
+        (["RAW", "--steps", "STEPS"], "--dataset-id"),
+        (["RAW", "--steps", "missing.json", "--dataset-id", "3", "--out", "o"], "missing.json"),
+        (["nowhere", "--steps", "STEPS", "--dataset-id", "3", "--out", "o"], "nowhere"),
+        (["RAW", "--like", "RAW"], "--out"),
+        (["RAW", "--like", "RAW", "--out", "o"], "preparation.json"),
+    ],
+)
+def test_wrong_usage_is_told(
+    raw: Path,
+    steps: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    places = {"RAW": str(raw), "STEPS": str(steps)}
+    assert main(["prepare", *(places.get(a, a) for a in arguments), "--key", "k.json"]) == 2
+    assert message in caplog.text
