@@ -6,6 +6,7 @@ from typing import Any
 
 from nnunet_ext.trainers.checkpoints import SafeCheckpoints
 from nnunet_ext.trainers.deep_supervision import DeepSupervisionFollowsNetwork
+from nnunet_ext.trainers.folds import KnownFolds
 from nnunet_ext.trainers.mirroring import KeepsLeftAndRight
 from nnunet_ext.trainers.precision import Bfloat16Forward
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -15,7 +16,9 @@ from torch import nn
 from nnunet_ext.networks import UNet
 
 
-class NetworkTrainer(DeepSupervisionFollowsNetwork, KeepsLeftAndRight, SafeCheckpoints, Bfloat16Forward):
+class NetworkTrainer(
+    DeepSupervisionFollowsNetwork, KeepsLeftAndRight, KnownFolds, SafeCheckpoints, Bfloat16Forward
+):
     """nnU-Net's trainer with another network; a subclass says which with ``builds``."""
 
 
