@@ -46,8 +46,8 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
         converter: what it ought to be.
 
     Raises:
-        CaseError: ``missing-channel``, ``label-grid``, ``nan``, ``hu-offset``, ``label-value`` or
-            ``empty-label``.
+        CaseError: ``missing-channel``, ``channel-grid``, ``label-grid``, ``nan``, ``hu-offset``,
+            ``label-value`` or ``empty-label``.
     """
     if len(case.channels) != len(converter.channels):
         raise CaseError(
@@ -59,7 +59,14 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
     channels = []
     for name, image in zip(converter.channels, case.channels, strict=True):
         turned = in_one_orientation(image)
-        require_same_grid(turned, reference, what=f"the {name}", whose=f"the {converter.channels[0]}")
+        require_same_grid(
+            turned,
+            reference,
+            what=f"the {name}",
+            whose=f"the {converter.channels[0]}",
+            code="channel-grid",
+            remedy="bring the channels onto one grid with --preparation, see nnunet_ext prepare --help",
+        )
         _check_values(turned, name)
         channels.append(with_grid_of(_smallest_type(turned), reference))
     label: SimpleITK.Image | None = None

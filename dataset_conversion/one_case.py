@@ -25,6 +25,7 @@ from nnunet_ext.dataset_conversion.records import (
 from nnunet_ext.dataset_conversion.undrawn import boxes_of, ignored
 
 from nnunet_ext.clinical_io import CaseError
+from nnunet_ext.clinical_io.grids import in_one_orientation
 from nnunet_ext.files import whole_file
 
 
@@ -95,7 +96,10 @@ def _prepared(read: ReadCase, conversion: Conversion) -> tuple[ReadCase, list[di
     names = conversion.converter.channels
     if conversion.preparation is None or len(read.channels) != len(names):
         return read, []
-    done = conversion.preparation.run(dict(zip(names, read.channels, strict=True)), read.label)
+    # Label and image may have been read in different orientations of one grid.
+    images = [in_one_orientation(image) for image in read.channels]
+    label = None if read.label is None else in_one_orientation(read.label)
+    done = conversion.preparation.run(dict(zip(names, images, strict=True)), label)
     channels = tuple(done.case.channels[name] for name in names)
     return replace(read, channels=channels, label=done.case.label), done.report["steps"]
 

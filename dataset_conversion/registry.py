@@ -17,6 +17,40 @@ CONVERTERS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Dataset501_LiverTarget",
             "hospital CT with an RTSTRUCT, the GTV of the liver (paper 004)",
         ),
+        "imagecas": ("Dataset502_ImageCAS", "ImageCAS: coronary arteries in CT angiography (paper 000)"),
+        "asoca": ("Dataset503_ASOCA", "ASOCA: coronary arteries in CT angiography (paper 000)"),
+        "mmwhs-ct": ("Dataset504_MMWHS_CT", "MM-WHS 2017, CT: seven structures of the heart (paper 001)"),
+        "mmwhs-mr": ("Dataset505_MMWHS_MR", "MM-WHS 2017, MR: seven structures of the heart (paper 001)"),
+        "pddca": ("Dataset506_PDDCA", "PDDCA 1.4.1: organs at risk of head and neck in CT (paper 003)"),
+        "hanseg": (
+            "Dataset507_HaNSeg",
+            "HaN-Seg: organs at risk of head and neck in CT, with MR (paper 003)",
+        ),
+        "lits": ("Dataset508_LiTS", "LiTS 2017: liver and liver tumor in CT (paper 004)"),
+        "msd-liver": (
+            "Dataset509_MSDLiver",
+            "Task03 of the Medical Segmentation Decathlon: liver and liver tumor in CT (paper 004)",
+        ),
+        "synthrad-ct": (
+            "Dataset510_SynthRAD_CT",
+            "SynthRAD 2023 and 2025, Task 1: the CT of pairs of CT and MR (paper 001)",
+        ),
+        "synthrad-mr": (
+            "Dataset511_SynthRAD_MR",
+            "SynthRAD 2023 and 2025, Task 1: the MR of pairs of CT and MR (paper 001)",
+        ),
+        "lower-limb": (
+            "Dataset513_LowerLimb",
+            "hospital CT with one PNG mask a slice, the bones of the lower limb (paper 002)",
+        ),
+        "brain-oar": (
+            "Dataset514_BrainOAR",
+            "hospital CT, T1w and T2w with an RTSTRUCT, organs of the optic pathway (paper 003)",
+        ),
+        "volumes": (
+            "Dataset512_Volumes",
+            "any NIfTI, NRRD or MetaImage volumes with a label file, by patterns of their names",
+        ),
     }
 )
 

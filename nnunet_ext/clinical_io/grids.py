@@ -91,7 +91,15 @@ def corner_distance_mm(a: SimpleITK.Image, b: SimpleITK.Image) -> float:
     return float(np.linalg.norm(to_world(corners, a) - to_world(corners, b), axis=1).max())
 
 
-def require_same_grid(image: SimpleITK.Image, reference: SimpleITK.Image, *, what: str, whose: str) -> None:
+def require_same_grid(
+    image: SimpleITK.Image,
+    reference: SimpleITK.Image,
+    *,
+    what: str,
+    whose: str,
+    code: str = "label-grid",
+    remedy: str = "export both on one grid",
+) -> None:
     """Raise unless two images have one grid, to within ``GRID_TOLERANCE_MM`` at every corner.
 
     Args:
@@ -99,16 +107,18 @@ def require_same_grid(image: SimpleITK.Image, reference: SimpleITK.Image, *, wha
         reference: the one that it has to fit to.
         what: ``image`` in words: ``"the label"``.
         whose: ``reference`` in words: ``"the CT"``.
+        code: of the error.
+        remedy: what to do.
 
     Raises:
-        CaseError: ``label-grid``.
+        CaseError: with that code.
 
     Example:
         >>> a, b = (SimpleITK.Image(n, 4, 4, SimpleITK.sitkUInt8) for n in (4, 5))
         >>> require_same_grid(a, b, what="the label", whose="the CT")
         Traceback (most recent call last):
         nnunet_ext.clinical_io.findings.CaseError: label-grid: the label has 4 x 4 x 4 voxels (x, y, z), \
-the CT 5 x 4 x 4; export both on one grid, or allow resampling where the converter has that option
+the CT 5 x 4 x 4; export both on one grid
     """
     distance = corner_distance_mm(image, reference)
     if distance <= GRID_TOLERANCE_MM:
@@ -120,11 +130,7 @@ the CT 5 x 4 x 4; export both on one grid, or allow resampling where the convert
         found = (
             f"a corner of {what} lies {distance:.3g} mm from that of {whose}, more than {GRID_TOLERANCE_MM:g}"
         )
-    raise CaseError(
-        "label-grid",
-        reason=found,
-        remedy="export both on one grid, or allow resampling where the converter has that option",
-    )
+    raise CaseError(code, reason=found, remedy=remedy)
 
 
 def orientation(image: SimpleITK.Image) -> str:

@@ -122,7 +122,7 @@ def test_other_steps_are_taken_when_asked_and_unregistered_mr_is_then_refused(
     write_preparation(Preparation(channels=("CT", "T1w", "T2w"), label_channel="CT", steps=()), steps)
     report = convert(clinic[0], tmp_path, "--preparation", str(steps))
     assert report["BrainOAR_001"]["status"] == "written"
-    assert report["BrainOAR_002"]["code"] == "label-grid"
+    assert report["BrainOAR_002"]["code"] == "channel-grid"
 
 
 @pytest.mark.parametrize("option", ["--t1", "--t2"])

@@ -104,7 +104,7 @@ def test_channels_must_be_there_and_on_one_grid() -> None:
     with pytest.raises(CaseError, match="missing-channel"):
         checked(case(ct(), label(1)), both)
     moved = ReadCase((placed(ct()), placed(ct(), origin=(0, 0, 3))), placed(label(1)))
-    with pytest.raises(CaseError, match="label-grid"):
+    with pytest.raises(CaseError, match="channel-grid"):
         checked(moved, both)
 
 

@@ -1,0 +1,53 @@
+"""Whole heart in CT: MM-WHS 2017 (paper 001).
+
+    nnunet_ext convert mmwhs-ct FOLDER --dataset-id 504
+
+Where to get it: registration and user agreement at https://zmiclab.github.io/zxh/0/mmwhs/. License: that
+agreement. Labels of the test set are not public.
+
+Layout: ``ct_train/ct_train_10NN_{image,label}.nii.gz`` (20 cases) and ``ct_test/ct_test_20NN_image.nii.gz``
+(40 cases, which go to imagesTs), in any depth; mirrors with ``.nii`` are read as well. The other modality may
+lie beside it.
+
+Quirks (SPEC D1) and what is done about them:
+
+- The values 205, 420, 500, 550, 600, 820, 850 become 1 to 7: Myo, LA, LV, RA, RV, AA, PA. All but one need 16
+  bits. Any other value is refused (``label-value``); labels of floating point are read where they are whole.
+- Orientations differ from case to case: all come out as LPS, each voxel at its place in the world.
+- Nothing is in a pair, and yet a mirrored heart is none: the dataset is recorded as chiral.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ext.dataset_conversion import mmwhs
+from nnunet_ext.dataset_conversion.command import main
+from nnunet_ext.dataset_conversion.declaration import Converter, Options, ReadCase, SourceCase
+
+
+def discover(source: Path, options: Options) -> Sequence[SourceCase]:
+    """The cases of CT."""
+    return mmwhs.discover(source, modality="ct")
+
+
+def read(case: SourceCase, options: Options) -> ReadCase:
+    """Image and label of one case."""
+    return mmwhs.read(case, channel="CT")
+
+
+CONVERTER = Converter(
+    name="mmwhs-ct",
+    title="MMWHS_CT",
+    summary="MM-WHS 2017, CT: seven structures of the heart (paper 001)",
+    channels=("CT",),
+    labels=mmwhs.LABELS,
+    discover=discover,
+    read=read,
+    is_chiral=True,
+    reference=mmwhs.REFERENCE,
+)
+
+if __name__ == "__main__":
+    main("mmwhs-ct")

@@ -1,0 +1,56 @@
+"""Whole heart in MR: MM-WHS 2017 (paper 001).
+
+    nnunet_ext convert mmwhs-mr FOLDER --dataset-id 505
+
+Where to get it: registration and user agreement at https://zmiclab.github.io/zxh/0/mmwhs/. License: that
+agreement. Labels of the test set are not public.
+
+Layout: ``mr_train/mr_train_10NN_{image,label}.nii.gz`` (20 cases) and ``mr_test/mr_test_20NN_image.nii.gz``
+(40 cases, which go to imagesTs), in any depth; mirrors with ``.nii`` are read as well. The other modality may
+lie beside it.
+
+Quirks (SPEC D1) and what is done about them:
+
+- The values 205, 420, 500, 550, 600, 820, 850 become 1 to 7: Myo, LA, LV, RA, RV, AA, PA. All but one need 16
+  bits. Any other value is refused (``label-value``); labels of floating point are read where they are whole.
+- mr_train_1010 has voxels of 421, which are left atrium (420): taken as such and noted (``stray-421``).
+- One third-party script cuts the first ten voxels off mr_train_1002 on every axis, for no stated reason. The
+  case is converted as it is: look at it.
+- Orientations differ from case to case: all come out as LPS, each voxel at its place in the world.
+- Nothing is in a pair, and yet a mirrored heart is none: the dataset is recorded as chiral.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ext.dataset_conversion import mmwhs
+from nnunet_ext.dataset_conversion.command import main
+from nnunet_ext.dataset_conversion.declaration import Converter, Options, ReadCase, SourceCase
+
+
+def discover(source: Path, options: Options) -> Sequence[SourceCase]:
+    """The cases of MR."""
+    return mmwhs.discover(source, modality="mr")
+
+
+def read(case: SourceCase, options: Options) -> ReadCase:
+    """Image and label of one case."""
+    return mmwhs.read(case, channel="MR")
+
+
+CONVERTER = Converter(
+    name="mmwhs-mr",
+    title="MMWHS_MR",
+    summary="MM-WHS 2017, MR: seven structures of the heart (paper 001)",
+    channels=("MR",),
+    labels=mmwhs.LABELS,
+    discover=discover,
+    read=read,
+    is_chiral=True,
+    reference=mmwhs.REFERENCE,
+)
+
+if __name__ == "__main__":
+    main("mmwhs-mr")
