@@ -35,6 +35,7 @@ from nnunet_ext.dataset_conversion.volume_options import (
     CHANNEL,
     LABEL_FILE,
     LABELS_FILE,
+    NO_GEOMETRY,
     OPTIONS,
     Layout,
     patients_of,
@@ -50,7 +51,13 @@ def configure(converter: Converter, options: Options) -> Converter:
         ValueError: as :meth:`~nnunet_ext.dataset_conversion.volume_options.Layout.of`.
     """
     layout = Layout.of(options)
-    return replace(converter, channels=layout.channels, labels=layout.labels, pairs=layout.pairs)
+    return replace(
+        converter,
+        channels=layout.channels,
+        labels=layout.labels,
+        pairs=layout.pairs,
+        may_lack_geometry=bool(options[NO_GEOMETRY.name]),
+    )
 
 
 def discover(source: Path, options: Options) -> Sequence[SourceCase]:

@@ -46,8 +46,8 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
         converter: what it ought to be.
 
     Raises:
-        CaseError: ``missing-channel``, ``channel-grid``, ``label-grid``, ``nan``, ``hu-offset``,
-            ``label-value`` or ``empty-label``.
+        CaseError: ``missing-channel``, ``identity-affine``, ``channel-grid``, ``label-grid``, ``nan``,
+            ``hu-offset``, ``label-value`` or ``empty-label``.
     """
     if len(case.channels) != len(converter.channels):
         raise CaseError(
@@ -56,6 +56,8 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
             remedy="add what is missing to the case's folder",
         )
     reference = in_one_orientation(case.channels[0])
+    if not converter.may_lack_geometry:
+        _refuse_lost_geometry(case.channels[0])
     channels = []
     for name, image in zip(converter.channels, case.channels, strict=True):
         turned = in_one_orientation(image)
@@ -78,6 +80,21 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
         undrawn = _undrawn(numbers, case, converter)
         label = with_grid_of(SimpleITK.GetImageFromArray(numbers), reference)
     return CheckedCase(tuple(channels), label, undrawn, case.notes)
+
+
+def _refuse_lost_geometry(image: SimpleITK.Image) -> None:
+    """Raise for what an affine is before anybody sets it: voxels of 1 mm along the world's axes from 0."""
+    axes = np.abs(np.reshape(image.GetDirection(), (3, 3)))
+    if (
+        np.allclose(image.GetSpacing(), 1, atol=1e-6)
+        and np.allclose(axes, np.eye(3), atol=1e-6)
+        and np.allclose(image.GetOrigin(), 0, atol=1e-6)
+    ):
+        raise CaseError(
+            "identity-affine",
+            reason="the file says 1 x 1 x 1 mm from 0 along the world's axes, as if nobody had set them",
+            remedy="write it again from its source, with its voxel size and place",
+        )
 
 
 def _check_values(image: SimpleITK.Image, channel: str) -> None:

@@ -108,6 +108,7 @@ class Converter:
         discover: from the source folder and the options to the cases, in a stable order.
         read: from one case and the options to what is in it; raises ``CaseError``.
         pairs: left and right labels; see :mod:`nnunet_ext.laterality`.
+        may_lack_geometry: an image with an affine that nobody set is taken as it is.
         is_chiral: the anatomy has a left and a right without labels in pairs, as the heart has.
         options: options of its own.
         configure: from the converter and the options to the converter that they ask for, where channels or
@@ -128,6 +129,7 @@ class Converter:
     read: Callable[[SourceCase, Options], ReadCase]
     pairs: tuple[tuple[str, str], ...] = ()
     is_chiral: bool = False
+    may_lack_geometry: bool = False
     options: tuple[Option, ...] = ()
     configure: Callable[[Converter, Options], Converter] | None = None
     preparation: Preparation | None = None

@@ -51,6 +51,7 @@ def converter_of(dataset: Path, *, title: str) -> tuple[Converter, dict[str, Any
         read=read,
         pairs=() if laterality is None else laterality.pairs,
         is_chiral=laterality is not None,
+        may_lack_geometry=True,
         description={key: content[key] for key in _KEPT if key in content},
     )
     return converter, {ENDING: ending, CHANNELS: len(channels)}

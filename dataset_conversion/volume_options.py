@@ -59,7 +59,14 @@ GROUP_BY = Option(
         "or a file.csv with the columns case and patient (each case is a patient)",
     },
 )
-OPTIONS = (CHANNEL, LABELS_FILE, LABEL, PAIR, GROUP_BY)
+NO_GEOMETRY = Option(
+    "--identity-affine-is-right",
+    {
+        "action": "store_true",
+        "help": "voxels of 1 mm from 0 along the world's axes are meant (refused)",
+    },
+)
+OPTIONS = (CHANNEL, LABELS_FILE, LABEL, PAIR, GROUP_BY, NO_GEOMETRY)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nnunet_ext.clinical_io import CaseError, Note
 
 LABELS = (Label("Liver"), Label("GTV", "may_be_absent"))
 SIZE = (6, 20, 20)
+SPACING = (1, 1, 2)
 
 
 def converter(*labels: Label, channels: tuple[str, ...] = ("CT",)) -> Converter:
@@ -36,8 +38,8 @@ def label(*numbers: int) -> np.ndarray:
 
 
 def case(image: np.ndarray, numbers: np.ndarray | None = None, **more: Any) -> ReadCase:
-    mask = None if numbers is None else placed(numbers)
-    return ReadCase(channels=(placed(image),), label=mask, **more)
+    mask = None if numbers is None else placed(numbers, spacing=SPACING)
+    return ReadCase(channels=(placed(image, spacing=SPACING),), label=mask, **more)
 
 
 def test_a_good_case_passes_with_its_notes() -> None:
@@ -99,18 +101,29 @@ def test_what_is_only_unusual_passes(image: np.ndarray) -> None:
     checked(case(image, label(1)), converter())
 
 
+def test_a_geometry_that_nobody_set_is_refused() -> None:
+    for direction in ((1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1)):
+        unset = ReadCase((placed(ct(), direction=direction),), placed(label(1), direction=direction))
+        with pytest.raises(CaseError, match="identity-affine"):
+            checked(unset, converter())
+        checked(unset, replace(converter(), may_lack_geometry=True))
+    for place in ({"origin": (0, 0, 1)}, {"spacing": SPACING}):
+        checked(ReadCase((placed(ct(), **place),), placed(label(1), **place)), converter())
+
+
 def test_channels_must_be_there_and_on_one_grid() -> None:
     both = converter(channels=("CT", "T1w"))
     with pytest.raises(CaseError, match="missing-channel"):
         checked(case(ct(), label(1)), both)
-    moved = ReadCase((placed(ct()), placed(ct(), origin=(0, 0, 3))), placed(label(1)))
+    places = [placed(ct(), spacing=SPACING, origin=(0, 0, z)) for z in (0, 3)]
+    moved = ReadCase(tuple(places), placed(label(1), spacing=SPACING))
     with pytest.raises(CaseError, match="channel-grid"):
         checked(moved, both)
 
 
 def test_noise_of_directions_is_no_difference_and_is_gone_afterwards() -> None:
-    tilted = placed(label(1), direction=(1, 1e-6, 0, -1e-6, 1, 0, 0, 0, 1))
-    done = checked(ReadCase((placed(ct()),), tilted), converter())
+    tilted = placed(label(1), spacing=SPACING, direction=(1, 1e-6, 0, -1e-6, 1, 0, 0, 0, 1))
+    done = checked(ReadCase((placed(ct(), spacing=SPACING),), tilted), converter())
     assert done.label is not None
     assert done.label.GetDirection() == done.channels[0].GetDirection()
 
