@@ -5,4 +5,5 @@ normalised coordinates, with ``abdomen`` and ``liver`` as its anatomy. The other
 ``coronary``, ``whole_heart``, ``lower_limb`` and ``brain_oar`` make a patient; ``thorax``, ``heart``,
 ``coronary_tree``, ``leg``, ``head`` and ``orbits`` draw the anatomy as strokes of ``solids``, which ``scene``
 paints on any grid of ``view``; ``materials``, ``head_tones`` and ``mr`` say how a scanner shows it.
+``clinic`` writes them as the clinic does, with named defects.
 """

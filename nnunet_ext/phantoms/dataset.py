@@ -103,6 +103,25 @@ def write_raw_dataset(
     return folder
 
 
+def case_seed(seed: int, *, number: int, unseen: bool = False) -> int:
+    """The seed of one patient of a dataset, whatever layout the dataset is written in.
+
+    One stream for training cases and one for unseen ones: more training cases leave the unseen ones as they
+    are.
+
+    Args:
+        seed: of the dataset, whole number >= 0.
+        number: of the case, from 0.
+        unseen: whether the case is among the unseen ones.
+
+    Example:
+        >>> case_seed(1, number=0) == case_seed(1, number=0, unseen=True)
+        False
+    """
+    (state,) = np.random.SeedSequence((seed, int(unseen), number)).generate_state(1)
+    return int(state)
+
+
 def write_volume(array: NDArray[Any], *, path: Path, spacing_mm: tuple[float, float, float]) -> None:
     """Write one volume with SimpleITK; ``path`` appears only when the file is whole.
 
@@ -139,12 +158,10 @@ def _plan(*, prefix: str, seed: int, cases: int, test_cases: int) -> Iterator[_C
     """The cases of a dataset, training cases first."""
     for split, (suffix, number) in enumerate((("Tr", cases), ("Ts", test_cases))):
         for i in range(number):
-            # One stream per split: more training cases leave the unseen ones as they are.
-            (case_seed,) = np.random.SeedSequence((seed, split, i)).generate_state(1)
             # Distinct names, so that no case name stands for two patients.
             name = f"{prefix}_unseen_{i:03d}" if split else f"{prefix}_{i:03d}"
             yield _Case(
-                seed=int(case_seed),
+                seed=case_seed(seed, number=i, unseen=bool(split)),
                 image=Path(f"images{suffix}") / f"{name}_0000{FILE_ENDING}",
                 label=Path(f"labels{suffix}") / f"{name}{FILE_ENDING}",
             )

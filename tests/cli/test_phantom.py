@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_ext.cli import phantom
+from nnunet_ext.phantoms.clinic.catalog import DEFECTS, NAMES, clinic_of
 
 SMALL = ["--size-vox", "12", "16", "16", "--spacing-mm", "16", "24", "24"]
 
@@ -59,6 +60,76 @@ def test_wrong_values_give_exit_code_2(
         assert run("liver-target", "--out", str(tmp_path), *arguments) == 2
     assert message in caplog.text
     assert not list(tmp_path.iterdir())
+
+
+LEGS = ["--size-vox", "16", "48", "48"]
+
+
+def test_writes_a_clinic_with_defects_and_prints_the_folder_to_convert(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defects = ["--defect", "flipped-png", "--defect", "orientation"]
+    assert run("lower-limb", "--cases", "3", "--seed", "2", "--out", str(tmp_path), *LEGS, *defects) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'clinic'}\n"
+    record = json.loads((tmp_path / "phantom.json").read_text())
+    assert record["complete"]
+    assert record["asked"]["defects"] == ["flipped-png", "orientation"]
+    assert [about.get("refused_as") for about in record["written"].values()] == ["flipped-png", "", None]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["clinic", "phantom.json", "truth"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "clinic"),
+    [
+        (["liver-target", "--layout", "clinic"], "liver-target"),
+        (["liver-target", "--defect", "hole"], "liver-target"),
+        (["coronary"], "coronary"),
+        (["whole-heart"], "whole-heart-ct"),
+        (["whole-heart", "--modality", "MR"], "whole-heart-mr"),
+        (["brain-oar", "--misaligned"], "brain-oar"),
+    ],
+)
+def test_every_name_is_written_as_its_clinic(
+    arguments: list[str], clinic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr("nnunet_ext.phantoms.clinic.write.write_clinic", lambda name, **a: asked.update(a))
+    assert run(*arguments, "--cases", "4", "--out", str(tmp_path)) == 0
+    assert asked["cases"] == 4
+    assert asked["defects"] == (["hole"] if "hole" in arguments else [])
+    assert asked["misaligned"] == ("--misaligned" in arguments)
+    assert clinic_of(arguments[0], modality=asked["modality"]) == clinic
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["coronary", "--layout", "nnunet"], "--layout nnunet is for liver-target alone"),
+        (["coronary", "--test-cases", "2"], "--layout clinic takes no --test-cases"),
+        (["coronary", "--dataset-id", "2"], "--layout clinic takes no --dataset-id"),
+        (["liver-target", "--layout", "nnunet", "--defect", "tilt"], "--layout nnunet takes no --defect"),
+        (["liver-target", "--misaligned"], "--layout nnunet takes no --misaligned"),
+        (["coronary", "--modality", "MR"], "modality is for whole-heart alone"),
+        (["coronary", "--misaligned"], "misaligned is for brain-oar alone"),
+        (["coronary", "--defect", "flipped-png"], "expected some of truncated-file, nan,"),
+        (["coronary", "--defect", "nan", "--defect", "nan"], "cases must be a whole number from 2 to 1000"),
+    ],
+)
+def test_what_makes_no_sense_gives_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        assert run(*arguments, "--cases", "1", "--out", str(tmp_path / "out")) == 2
+    assert message in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_lists_every_phantom_and_defect() -> None:
+    parser = argparse.ArgumentParser()
+    phantom.add_arguments(parser)
+    shown = parser.format_help()
+    for name in (*NAMES, *DEFECTS):
+        assert f"  {name}" in shown
 
 
 def test_folder_that_cannot_be_made_gives_exit_code_2(
