@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK
+from nnunet_ext.dataset_conversion.checks import check_values
 from nnunet_ext.dataset_conversion.command import main
 from nnunet_ext.dataset_conversion.declaration import (
     Converter,
@@ -62,6 +63,7 @@ def read(case: SourceCase, options: Options) -> ReadCase:
             raise CaseError(
                 "missing-png", reason="there is no PNG", remedy="add the masks to the case's folder"
             )
+        check_values(ct.image, "CT")  # the way up of the masks is told by them
         mask = read_png_masks(
             files,
             ct,

@@ -69,7 +69,7 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
             code="channel-grid",
             remedy="bring the channels onto one grid with --preparation, see nnunet_ext prepare --help",
         )
-        _check_values(turned, name)
+        check_values(turned, name)
         channels.append(with_grid_of(_smallest_type(turned), reference))
     label: SimpleITK.Image | None = None
     undrawn: tuple[str, ...] = ()
@@ -97,7 +97,16 @@ def _refuse_lost_geometry(image: SimpleITK.Image) -> None:
         )
 
 
-def _check_values(image: SimpleITK.Image, channel: str) -> None:
+def check_values(image: SimpleITK.Image, channel: str) -> None:
+    """Raise for values that no image of a channel has.
+
+    Args:
+        image: one channel.
+        channel: nnU-Net's name of it; ``"CT"`` has to be in Hounsfield units.
+
+    Raises:
+        CaseError: ``nan`` or ``hu-offset``.
+    """
     values = SimpleITK.GetArrayViewFromImage(image)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         count = int(values.size - np.isfinite(values).sum())

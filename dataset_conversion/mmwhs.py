@@ -44,9 +44,10 @@ def discover(source: Path, *, modality: Literal["ct", "mr"]) -> Sequence[SourceC
 def read(case: SourceCase, *, channel: str) -> ReadCase:
     """Image and label of one case; what lies beside an image of the test set is no label."""
     found = read_pair(case, image="*_image.nii*", label="*_label.nii*", channel=channel)
-    if found.label is not None:
-        stray = int(np.count_nonzero(SimpleITK.GetArrayViewFromImage(found.label) == STRAY))
-        if stray:
-            note = Note("stray-421", f"{stray} voxels of the value {STRAY} were taken as LA (420)")
-            found = replace(found, notes=(*found.notes, note))
+    if channel != "MR" or found.label is None:
+        return with_numbers(found, VALUES)
+    stray = int(np.count_nonzero(SimpleITK.GetArrayViewFromImage(found.label) == STRAY))
+    if stray:
+        note = Note("stray-421", f"{stray} voxels of the value {STRAY} were taken as LA (420)")
+        found = replace(found, notes=(*found.notes, note))
     return with_numbers(found, VALUES | {STRAY: VALUES[420]})

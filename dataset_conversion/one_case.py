@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK
-from nnunet_ext.dataset_conversion.checks import CheckedCase, checked, voxel_counts
+from nnunet_ext.dataset_conversion.checks import CheckedCase, check_values, checked, voxel_counts
 from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.records import (
     FILE_ENDING,
@@ -98,6 +98,8 @@ def _prepared(read: ReadCase, conversion: Conversion) -> tuple[ReadCase, list[di
         return read, []
     # Label and image may have been read in different orientations of one grid.
     images = [in_one_orientation(image) for image in read.channels]
+    for name, image in zip(names, images, strict=True):
+        check_values(image, name)  # before a step stumbles over them and gives another reason
     label = None if read.label is None else in_one_orientation(read.label)
     done = conversion.preparation.run(dict(zip(names, images, strict=True)), label)
     channels = tuple(done.case.channels[name] for name in names)

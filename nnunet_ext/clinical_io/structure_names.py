@@ -6,6 +6,7 @@ The one spelling is that of AAPM TG-263 (2018): ``Eye_L``, ``OpticNrv_R``. Left 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ _PAIRED: Mapping[str, tuple[str, ...]] = {
 # Oculus dexter and sinister.
 _SPECIAL: Mapping[str, tuple[str, ...]] = {"Eye_L": ("os",), "Eye_R": ("od",)}
 
+# TG-263 writes what is left of an organ without a target with a hyphen: Liver-GTV is no GTV.
+_SUBTRACTS = re.compile(r"\w-\s*(?:igtv|gtv|ctv|itv|ptv)", re.IGNORECASE)
 Named = TypeVar("Named")
 
 
@@ -82,7 +85,7 @@ class Aliases:
             >>> aliases.find("lt. optic nerve"), aliases.find("右眼"), aliases.find("PTV_boost")
             ('OpticNrv_L', 'Eye_R', None)
         """
-        return self.canonical.get(normalized(name))
+        return None if _SUBTRACTS.search(name) else self.canonical.get(normalized(name))
 
     def extended(self, more: Mapping[str, Sequence[str]]) -> Aliases:
         """A table with further names.

@@ -42,7 +42,21 @@ def test_what_hospitals_write_is_known(name: str, canonical: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "GTV2", "GTVn", "PTV", "Lens", "optic nerve", "eye", "Lensed_L", "Eye_AL", "body", "left", "L"],
+    [
+        "",
+        "GTV2",
+        "GTVn",
+        "PTV",
+        "Lens",
+        "optic nerve",
+        "eye",
+        "Lensed_L",
+        "Eye_AL",
+        "body",
+        "left",
+        "L",
+        "Liver-GTV",
+    ],
 )
 def test_what_is_not_in_the_table_is_not_guessed(name: str) -> None:
     assert ALIASES.find(name) is None
