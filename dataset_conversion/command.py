@@ -122,6 +122,9 @@ def _convert(args: argparse.Namespace, converter: Converter, dataset: Path, key_
     if args.like is not None:
         recorded = read_provenance(dataset).get("options", {})
         options |= {name: value for name, value in recorded.items() if value != "a file"}
+        for option in converter.options:
+            if option.is_for_training:
+                options[option.name] = option.arguments.get("default")
     aliases_of(options)  # a wrong table fails now, not once for each case
     converter = configured(converter, options)
     preparation = converter.preparation

@@ -81,10 +81,12 @@ class Option:
     Attributes:
         flag: ``"--structure"``.
         arguments: what ``argparse.ArgumentParser.add_argument`` takes beside it.
+        is_for_training: new patients have no use for it.
     """
 
     flag: str
     arguments: Mapping[str, Any]
+    is_for_training: bool = False
 
     @property
     def name(self) -> str:

@@ -58,6 +58,7 @@ GROUP_BY = Option(
         "help": "which cases are one patient: a pattern of the cases' names with {patient} ('{patient}_*'), "
         "or a file.csv with the columns case and patient (each case is a patient)",
     },
+    is_for_training=True,
 )
 NO_GEOMETRY = Option(
     "--identity-affine-is-right",

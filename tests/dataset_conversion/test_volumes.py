@@ -187,8 +187,10 @@ def test_wrong_usage_is_told_before_anything_is_written(
 def test_new_patients_follow_the_dataset(tmp_path: Path) -> None:
     for seed in range(1, 6):
         write(tmp_path / "src", in_folder(f"case_{seed}"), seed)
-    assert convert("volumes", tmp_path / "src", tmp_path / "raw", *FOLDERS) == 0
-    write(tmp_path / "new", {"image": "case_1/CT_tomorrow.nii.gz"}, 77, axes="RAS")
+    # The pattern says which training cases are one patient; a new patient's folder may be called anything.
+    by_name = ("--group-by", "case_{patient}")
+    assert convert("volumes", tmp_path / "src", tmp_path / "raw", *FOLDERS, *by_name) == 0
+    write(tmp_path / "new", {"image": "somebody/CT_tomorrow.nii.gz"}, 77, axes="RAS")
     assert convert("volumes", tmp_path / "new", tmp_path / "raw", "--like", "7") == 0
     dataset = dataset_of("volumes", tmp_path / "raw")
     (written,) = (dataset / "imagesTs").iterdir()
