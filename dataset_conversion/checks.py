@@ -10,7 +10,7 @@ from nnunet_ext.dataset_conversion.declaration import Converter, ReadCase
 from numpy.typing import NDArray
 
 from nnunet_ext.clinical_io import CaseError, Note
-from nnunet_ext.clinical_io.grids import in_one_orientation, require_same_grid, with_grid_of
+from nnunet_ext.clinical_io.grids import image_of, in_one_orientation, require_same_grid, with_grid_of
 
 # What a scanner can give: padding goes down to -3024 (SPEC D3: -3000), metal up to 30000 on extended scales.
 _LOWEST_HU, _HIGHEST_HU = -3100, 32767
@@ -70,7 +70,7 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
             remedy="bring the channels onto one grid with --preparation, see nnunet_ext prepare --help",
         )
         check_values(turned, name)
-        channels.append(with_grid_of(_smallest_type(turned), reference))
+        channels.append(_smallest_type(turned, reference))
     label: SimpleITK.Image | None = None
     undrawn: tuple[str, ...] = ()
     if case.label is not None:
@@ -78,7 +78,7 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
         require_same_grid(turned, reference, what="the label", whose=f"the {converter.channels[0]}")
         numbers = _checked_label(SimpleITK.GetArrayViewFromImage(turned), converter)
         undrawn = _undrawn(numbers, case, converter)
-        label = with_grid_of(SimpleITK.GetImageFromArray(numbers), reference)
+        label = image_of(numbers, reference)
     return CheckedCase(tuple(channels), label, undrawn, case.notes)
 
 
@@ -144,16 +144,17 @@ def _check_hounsfield(values: NDArray[np.generic]) -> None:
     )
 
 
-def _smallest_type(image: SimpleITK.Image) -> SimpleITK.Image:
-    """int16 where every value is one, else float32."""
+def _smallest_type(image: SimpleITK.Image, reference: SimpleITK.Image) -> SimpleITK.Image:
+    """int16 where every value is one, else float32; on the grid of the reference, which is the same."""
     values = SimpleITK.GetArrayViewFromImage(image)
     limits = np.iinfo(np.int16)
+    if values.dtype == np.int16:
+        return image if image is reference else with_grid_of(image, reference)
     if values.min() >= limits.min and values.max() <= limits.max:
         whole = values.astype(np.int16)
         if values.dtype.kind in "iub" or np.array_equal(whole, values):
-            return with_grid_of(SimpleITK.GetImageFromArray(whole), image)
-    real: SimpleITK.Image = SimpleITK.Cast(image, SimpleITK.sitkFloat32)
-    return real
+            return image_of(whole, reference)
+    return image_of(values.astype(np.float32), reference)
 
 
 def _checked_label(found: NDArray[np.generic], converter: Converter) -> NDArray[np.uint8]:
@@ -201,7 +202,8 @@ def voxel_counts(numbers: NDArray[np.uint8]) -> NDArray[np.int64]:
         >>> voxel_counts(np.array([[[0, 2, 2]]], np.uint8))[:4].tolist()
         [1, 0, 2, 0]
     """
-    counts = np.zeros(256, np.int64)
-    for plane in numbers:  # counting takes eight bytes a voxel
-        counts += np.bincount(plane.ravel(), minlength=256)
+    # Most voxels are background, and counting takes eight bytes for each.
+    drawn = numbers[numbers != 0]
+    counts = np.bincount(drawn, minlength=256)
+    counts[0] = numbers.size - drawn.size
     return counts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nnunet_ext.clinical_io import CaseError, Note
 from nnunet_ext.clinical_io.dicom_folder import DicomFolder, find_dicom
 from nnunet_ext.clinical_io.dicom_series import DicomVolume, choose_series, read_series
-from nnunet_ext.clinical_io.grids import with_grid_of
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.clinical_io.rasterize import rasterize
 from nnunet_ext.clinical_io.structure_names import Aliases, by_canonical_name
 from nnunet_ext.clinical_io.structure_set import (
@@ -135,13 +135,15 @@ def paint(
     for number, structure in wanted:
         mask = rasterize(structure.contours, volume.image)
         notes += [Note(n.code, f"{labels[number - 1].name}: {n.text}") for n in mask.notes]
-        shared += int(np.count_nonzero(numbers[mask.voxels]))
-        numbers[mask.voxels] = number
+        for z in np.flatnonzero(mask.voxels.any(axis=(1, 2))):
+            inside = mask.voxels[z]
+            shared += int(np.count_nonzero(numbers[z][inside]))
+            numbers[z][inside] = number
     if shared:
         notes.append(
             Note("overlap", f"{shared} voxels lie in two structures; the later in the list has them")
         )
-    return with_grid_of(SimpleITK.GetImageFromArray(numbers), volume.image), undrawn, tuple(notes)
+    return image_of(numbers, volume.image), undrawn, tuple(notes)
 
 
 def _wanted(

@@ -18,6 +18,23 @@ from nnunet_ext.clinical_io.dicom_order import Stack, stack
 from nnunet_ext.clinical_io.dicom_slice import Slice
 from nnunet_ext.clinical_io.findings import CaseError, Note
 
+# All that decoding needs: parsing the rest takes longer than the pixels.
+_OF_PIXELS = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+)
+
 
 @dataclass(frozen=True)
 class DicomVolume:
@@ -122,7 +139,10 @@ class _PixelReader:
             )
         if not self._decoded.is_rescaled:
             slope, intercept = header.rescale
-            pixels = pixels * np.float64(slope) + intercept
+            if pixels.dtype.kind in "iu" and slope == 1 and intercept.is_integer():
+                pixels = pixels.astype(np.int32) + int(intercept)
+            else:
+                pixels = pixels * np.float64(slope) + intercept
         return pixels.astype(np.float32)
 
 
@@ -135,7 +155,7 @@ class _Decoded:
 
 
 def _decode(header: Slice) -> _Decoded:
-    content = pydicom.dcmread(header.file)
+    content = pydicom.dcmread(header.file, specific_tags=list(_OF_PIXELS))
     syntax = content.file_meta.TransferSyntaxUID if "TransferSyntaxUID" in content.file_meta else None
     needs_gdcm = syntax is not None and syntax.is_encapsulated and syntax != RLELossless
     if needs_gdcm and header.frame is None:

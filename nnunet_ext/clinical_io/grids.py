@@ -8,6 +8,7 @@ as SimpleITK counts; arrays of voxels are (z, y, x).
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import SimpleITK
@@ -157,6 +158,8 @@ def in_one_orientation(image: SimpleITK.Image) -> SimpleITK.Image:
         >>> orientation(image), orientation(turned), turned.GetOrigin()
         ('RAS', 'LPS', (-3.0, -1.0, 0.0))
     """
+    if orientation(image) == ORIENTATION:
+        return image  # the filter would copy every voxel
     turned: SimpleITK.Image = SimpleITK.DICOMOrient(image, ORIENTATION)
     return turned
 
@@ -166,3 +169,17 @@ def with_grid_of(image: SimpleITK.Image, reference: SimpleITK.Image) -> SimpleIT
     copy = SimpleITK.Image(image)
     copy.CopyInformation(reference)
     return copy
+
+
+def image_of(voxels: NDArray[Any], reference: SimpleITK.Image) -> SimpleITK.Image:
+    """An image from an array (Z, Y, X) on the grid of another.
+
+    Example:
+        >>> reference = SimpleITK.Image(4, 3, 2, SimpleITK.sitkUInt8)
+        >>> reference.SetOrigin((0.0, 0.0, 5.0))
+        >>> image_of(np.zeros((2, 3, 4), np.int16), reference).GetOrigin()
+        (0.0, 0.0, 5.0)
+    """
+    image = SimpleITK.GetImageFromArray(voxels)
+    image.CopyInformation(reference)
+    return image

@@ -178,7 +178,7 @@ def _read(content: Dataset) -> StructureSet:
 
 
 def _contour(item: Dataset) -> Contour:
-    points = np.asarray(item.get("ContourData", None) or (), dtype=np.float64)
+    points = _coordinates(item)
     if len(points) % 3 or not np.isfinite(points).all():
         raise CaseError(
             "unreadable",
@@ -186,6 +186,16 @@ def _contour(item: Dataset) -> Contour:
             remedy="export the structures again",
         )
     return Contour(points.reshape(-1, 3), str(item.get("ContourGeometricType", "")).strip().upper())
+
+
+def _coordinates(item: Dataset) -> NDArray[np.float64]:
+    """ContourData as numbers; from its bytes, since pydicom makes an object of each."""
+    raw = item.get_item("ContourData") if "ContourData" in item else None
+    value = getattr(raw, "value", None)
+    if isinstance(value, bytes):
+        text = value.decode("ascii").strip("\0 ")
+        return np.array(text.split("\\") if text else [], dtype=np.float64)
+    return np.asarray(value if value is not None else (), dtype=np.float64).ravel()
 
 
 def _color(item: Dataset) -> tuple[int, int, int] | None:
