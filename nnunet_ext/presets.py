@@ -105,7 +105,7 @@ def differences(preset: Preset, plans: Mapping[str, Any], configuration: str) ->
 
 
 def ct_channels(schemes: Sequence[str]) -> list[str]:
-    """Channels that nnU-Net normalises as CT, as the keys of its intensity properties.
+    """Channels that nnU-Net normalizes as CT, as the keys of its intensity properties.
 
     Example:
         >>> ct_channels(["CTNormalization", "ZScoreNormalization"])

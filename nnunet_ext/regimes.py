@@ -174,7 +174,7 @@ def as_markdown() -> str:
     """
     regimes = list(REGIMES.values())
     rows: list[tuple[str, list[str]]] = [
-        ("optimiser", [_optimizer(r) for r in regimes]),
+        ("optimizer", [_optimizer(r) for r in regimes]),
         ("learning rate", [_rate(r) for r in regimes]),
         ("loss", [_loss(r) for r in regimes]),
         ("deep supervision", ["nnU-Net's" if r.deep_supervision else "none" for r in regimes]),

@@ -38,7 +38,7 @@ def test_the_records_are_light() -> None:
     assert loaded.stdout.strip() == "set()"
 
 
-def test_nnunet_normalises_with_the_window() -> None:
+def test_nnunet_normalizes_with_the_window() -> None:
     """F.11."""
     from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
 

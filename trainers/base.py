@@ -42,7 +42,7 @@ def builds(network: type[UNet], **options: bool) -> staticmethod[..., nn.Module]
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The network with the shape that the plans give it, initialised.
+        """The network with the shape that the plans give it, initialized.
 
         Raises:
             ValueError: the plans do not describe a U-Net, or have options that the network does not know.

@@ -43,7 +43,7 @@ class Modifier(nnUNetTrainer):
 
 
 class Paper(Modifier, PaperRegime):
-    """``Paper``: optimiser, rate, schedule, augmentation and length as in the trainer's paper."""
+    """``Paper``: optimizer, rate, schedule, augmentation and length as in the trainer's paper."""
 
     def apply_modifiers(self) -> None:
         """Set what nnU-Net has as attributes; modifiers that are named change it afterwards."""

@@ -127,8 +127,8 @@ class PlannedCropLoader(nnUNetDataLoader):
         start = max(first + margin, 0)
         slab = np.asarray(segmentation[0, start : max(first + margin + self.final_patch_size[0], start)])
         # nnU-Net's ignore label comes after all others.
-        labelled: NDArray[Any] = (slab > 0) & (slab <= max(self.annotated_classes_key))
-        counts: NDArray[Any] = labelled.sum(0)
+        labeled: NDArray[Any] = (slab > 0) & (slab <= max(self.annotated_classes_key))
+        counts: NDArray[Any] = labeled.sum(0)
         return counts
 
 

@@ -35,7 +35,7 @@ INTENSITY: dict[type[BasicTransform], str] = {
 
 
 class PaperRegime(RestrictedMirroring):
-    """Optimiser, rate, schedule, augmentation and length of a paper; its loss is a mixin of its own.
+    """Optimizer, rate, schedule, augmentation and length of a paper; its loss is a mixin of its own.
 
     Attributes:
         regime: the paper's record; set by the composed class.
@@ -49,7 +49,7 @@ class PaperRegime(RestrictedMirroring):
     weight_decay: float
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
-        """The paper's optimiser, and nnU-Net's schedule with the paper's exponent."""
+        """The paper's optimizer, and nnU-Net's schedule with the paper's exponent."""
         regime, weights = self.regime, self.network.parameters()
         optimizer: torch.optim.Optimizer
         if regime.optimizer == "Adam":

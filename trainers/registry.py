@@ -126,7 +126,7 @@ TRAINERS: tuple[TrainerEntry, ...] = (
 
 # In the order in which they are written in a name; NoX in alphabetical order.
 MODIFIERS: tuple[ModifierEntry, ...] = (
-    ModifierEntry("Paper", "optimiser, rate, loss, augmentation and length as in the paper"),
+    ModifierEntry("Paper", "optimizer, rate, loss, augmentation and length as in the paper"),
     ModifierEntry("{N}epochs", "train N epochs"),
     ModifierEntry("{N}iters", "N training iterations an epoch, validation in proportion"),
     ModifierEntry("DiceFocal", "Dice + focal loss, weighted as in the trainer's paper or 1", choice="loss"),

@@ -1,6 +1,6 @@
 """Trainers of the papers' segmentation networks: nnU-Net's regime with another network.
 
-Common to all, against the papers: optimiser, learning rate, augmentation and length are nnU-Net's, unless the
+Common to all, against the papers: optimizer, learning rate, augmentation and length are nnU-Net's, unless the
 name has the modifier ``Paper``; spacing, patch, batch and intensity window are the plan's.
 """
 

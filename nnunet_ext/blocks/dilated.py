@@ -11,7 +11,7 @@ from torch import nn
 from nnunet_ext.blocks.settings import LayerSettings
 
 # With the last, undilated convolution the rates are 1, 3, 5, 7. Without it the chain's receptive field would
-# have holes at 6, 11, 13 and 14 voxels from its centre.
+# have holes at 6, 11, 13 and 14 voxels from its center.
 DILATIONS = (3, 5, 7)
 
 
@@ -24,7 +24,7 @@ class DASP(nn.Module):
     Differences from the paper:
         - Its equation 1 gives each convolution the outputs of those before it, its text and figure also the
           block's input. ``dense_input`` chooses; the text is the default.
-        - Normalisation and nonlinearity follow each convolution, as everywhere in the backbone.
+        - Normalization and nonlinearity follow each convolution, as everywhere in the backbone.
         - The dilation along an axis of n voxels is at most (n - 1) // 2, at least 1: beyond that the outer
           taps of the kernel would see nothing but padding.
 

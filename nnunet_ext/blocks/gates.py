@@ -19,7 +19,7 @@ class AttentionGate(nn.Module):
 
     Differences from the paper:
         - The number of inner channels is not given; it is half of the skip's, at least 1.
-        - No normalisation inside, as in the paper's equation (MONAI's block has some).
+        - No normalization inside, as in the paper's equation (MONAI's block has some).
 
     Args:
         channels: channels of X, the skip.
@@ -71,7 +71,7 @@ class GridAttentionGate(nn.Module):
 
     Differences from the paper:
         - The factor between the grids is the plan's stride instead of 2 along every axis.
-        - The projection behind the gate has the plan's normalisation instead of batch normalisation.
+        - The projection behind the gate has the plan's normalization instead of batch normalization.
         - Oktay's network leaves the finest skip ungated; here the network decides.
 
     Args:
@@ -80,7 +80,7 @@ class GridAttentionGate(nn.Module):
         stride: factor between the two grids along each axis.
         settings: layers of the plan.
         inner_channels: channels between; None for half of ``channels``.
-        use_output_projection: a pointwise convolution with normalisation behind the gate, as in Oktay's code.
+        use_output_projection: a pointwise convolution with normalization behind the gate, as in Oktay's code.
             With it a gate that is wide open is no identity.
 
     Example:

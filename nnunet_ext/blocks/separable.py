@@ -84,7 +84,7 @@ class SeparableConv(nn.Module):
     def initialize_after_he(self) -> None:
         """Give the first convolution of the pair linear gain.
 
-        nnU-Net's initialisation is He's for a convolution that a LeakyReLU follows. Between the two there is
+        nnU-Net's initialization is He's for a convolution that a LeakyReLU follows. Between the two there is
         no activation: with He's gain on both, the pair would double the variance of a single convolution.
         """
         if self.through_plane is not None:
@@ -133,7 +133,7 @@ class SpatialAttention(nn.Module):
         if reduction < 1:
             raise ValueError(f"reduction must be at least 1, got {reduction}")
         inner = max(1, channels // reduction)
-        # There is no normalisation in the gate, so its convolutions have biases whatever the plan says.
+        # There is no normalization in the gate, so its convolutions have biases whatever the plan says.
         self.squeeze = SeparableConv(channels, inner, kernel_size=kernel_size, settings=settings, bias=True)
         self.excite = SeparableConv(inner, channels, kernel_size=kernel_size, settings=settings, bias=True)
 
@@ -159,8 +159,8 @@ class RASBlock(nn.Module):
 
     Differences from the paper:
         - The shortcut is the identity where the number of channels stays; where it changes, which the paper
-          passes over, a pointwise convolution with the plan's normalisation.
-        - Normalisation and nonlinearity are the plan's (nnU-Net's default: InstanceNorm, LeakyReLU).
+          passes over, a pointwise convolution with the plan's normalization.
+        - Normalization and nonlinearity are the plan's (nnU-Net's default: InstanceNorm, LeakyReLU).
 
     Args:
         input_channels: channels of the input.

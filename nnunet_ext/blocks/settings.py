@@ -26,9 +26,9 @@ class LayerSettings:
     Attributes:
         conv_op: ``nn.Conv2d`` or ``nn.Conv3d``; decides the dimension of everything else.
         conv_bias: bias of convolutions that a block does not decide on itself.
-        norm_op: normalisation class or None.
+        norm_op: normalization class or None.
         norm_op_kwargs: keywords of ``norm_op``.
-        dropout_op: dropout class between convolution and normalisation, or None (nnU-Net's default).
+        dropout_op: dropout class between convolution and normalization, or None (nnU-Net's default).
         dropout_op_kwargs: keywords of ``dropout_op``.
         nonlin: nonlinearity class or None.
         nonlin_kwargs: keywords of ``nonlin``.
@@ -122,7 +122,7 @@ class LayerSettings:
         return nn.functional.interpolate(x, size=tuple(size), mode=mode, align_corners=False)
 
     def norm(self, channels: int) -> nn.Module:
-        """The plan's normalisation, or an identity where it has none."""
+        """The plan's normalization, or an identity where it has none."""
         return nn.Identity() if self.norm_op is None else self.norm_op(channels, **self.norm_op_kwargs)
 
     def activation(self) -> nn.Module:
@@ -130,7 +130,7 @@ class LayerSettings:
         return nn.Identity() if self.nonlin is None else self.nonlin(**self.nonlin_kwargs)
 
     def norm_and_activation(self, channels: int) -> nn.Sequential:
-        """What follows a convolution in nnU-Net: dropout (if planned), normalisation, nonlinearity."""
+        """What follows a convolution in nnU-Net: dropout (if planned), normalization, nonlinearity."""
         layers: list[nn.Module] = []
         if self.dropout_op is not None:
             layers.append(self.dropout_op(**self.dropout_op_kwargs))

@@ -15,13 +15,13 @@ from nnunet_ext.blocks.settings import LayerSettings
 
 
 class PlainStage(StackedConvBlocks):
-    """Convolution, normalisation, nonlinearity, several times: nnU-Net's plain stage.
+    """Convolution, normalization, nonlinearity, several times: nnU-Net's plain stage.
 
     Reference:
         Isensee et al., nnU-Net, 2021; the papers' U-Nets have two a stage.
 
     Differences from the paper:
-        - ``activation_first`` gives paper 000's order: convolution, nonlinearity, normalisation.
+        - ``activation_first`` gives paper 000's order: convolution, nonlinearity, normalization.
 
     Args:
         input_channels: channels of the input.
@@ -29,7 +29,7 @@ class PlainStage(StackedConvBlocks):
         convolutions: how many.
         kernel_size: the plan's kernel.
         settings: layers of the plan.
-        activation_first: nonlinearity before normalisation.
+        activation_first: nonlinearity before normalization.
 
     Example:
         >>> import torch
@@ -199,10 +199,10 @@ class VNetStage(nn.Module):
         Milletari et al., V-Net, 3DV 2016; comparison network of papers 002 and 004.
 
     Differences from the paper:
-        - Normalisation and nonlinearity are the plan's; V-Net has none and PReLU.
+        - Normalization and nonlinearity are the plan's; V-Net has none and PReLU.
         - The kernel is the plan's; V-Net's is 5 along each axis (``VNet(kernel_size=5)``).
         - Where the number of channels changes without a stride (the first stage and the decoder), a pointwise
-          convolution with normalisation is the shortcut.
+          convolution with normalization is the shortcut.
 
     Args:
         input_channels: channels of the input.

@@ -14,7 +14,7 @@ from nnunet_ext.files import whole_file
 
 # Paper 004 reads its CT through this window.
 WINDOW_HU = (-150, 150)
-# Two hues of the Okabe-Ito palette that colour-blind readers tell apart; dashes for a print in grey.
+# Two hues of the Okabe-Ito palette that color-blind readers tell apart; dashes for a print in gray.
 REFERENCE_STYLE: dict[str, Any] = {"colors": "#56B4E9", "linestyles": "solid"}
 PREDICTION_STYLE: dict[str, Any] = {"colors": "#E69F00", "linestyles": "dashed"}
 

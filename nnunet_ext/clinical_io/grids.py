@@ -1,6 +1,6 @@
 """Where the voxels of an image lie in the world, and whether two images have the same grid.
 
-An image is a ``SimpleITK.Image``: its geometry travels with its voxels. World coordinates are millimetres,
+An image is a ``SimpleITK.Image``: its geometry travels with its voxels. World coordinates are millimeters,
 x to the patient's left, y to the back, z to the head (LPS, as in DICOM and ITK). Index order is (x, y, z)
 as SimpleITK counts; arrays of voxels are (z, y, x).
 """

@@ -26,7 +26,7 @@ def economical(
 ) -> torch.Tensor:
     """``function(*inputs)``, of which the backward pass keeps inputs and outputs of large convolutions alone.
 
-    Normalisation, nonlinearities, gates, concatenation and small convolutions are computed a second time when
+    Normalization, nonlinearities, gates, concatenation and small convolutions are computed a second time when
     their gradients are. The result and the gradients are the same numbers. Compiled code is left alone:
     torch.compile decides itself what to compute again.
 
@@ -67,7 +67,7 @@ def can_be_computed_twice(modules: Iterable[nn.Module], settings: LayerSettings)
 
     Args:
         modules: what would be computed twice.
-        settings: layers of the plan; without normalisation an in-place nonlinearity overwrites its input.
+        settings: layers of the plan; without normalization an in-place nonlinearity overwrites its input.
     """
     overwrites = [
         settings.dropout_op is not None and settings.dropout_op_kwargs.get("inplace", False),

@@ -30,7 +30,7 @@ class AGUNet(UNet):
 
     Differences from the paper:
         - Levels, features and strides are the plan's; the paper has patches of 32 voxels an axis.
-        - The stages' order is convolution, normalisation, nonlinearity; with
+        - The stages' order is convolution, normalization, nonlinearity; with
           ``activation_first`` the paper's.
         - Upsampling is nnU-Net's transposed convolution.
         - Softmax over two channels stands for the paper's sigmoid of one; it is the same function.
@@ -38,7 +38,7 @@ class AGUNet(UNet):
     Args:
         attention_gates: False leaves the gates out.
         gate: ``additive`` as in the paper, or ``grid`` as in Oktay's Attention U-Net.
-        activation_first: nonlinearity before normalisation in each stage.
+        activation_first: nonlinearity before normalization in each stage.
         **plan: see ``UNet``.
 
     Raises:
@@ -75,7 +75,7 @@ class MAUNet(UNet):
         Paper 001 (CM-TranCaF, whole heart), section on MAUNet.
 
     Differences from the paper:
-        - Levels, features, normalisation and number of residual blocks are the plan's; the paper has four
+        - Levels, features, normalization and number of residual blocks are the plan's; the paper has four
           levels and one block each.
         - The residual blocks are nnU-Net's (see ``ResidualStage``).
         - The paper gives no formula for its gates; they are those of paper 000, or ``grid``.

@@ -40,7 +40,7 @@ class UNet(AbstractDynamicNetworkArchitectures):
         n_blocks_per_stage: residual blocks of each encoder level (ResEnc plans).
         n_conv_per_stage_decoder: convolutions of each decoder level, lowest resolution first.
         conv_bias: bias of the convolutions.
-        norm_op: normalisation class.
+        norm_op: normalization class.
         norm_op_kwargs: its keywords.
         dropout_op: dropout class inside the blocks; None in nnU-Net's plans.
         dropout_op_kwargs: its keywords.
@@ -160,7 +160,7 @@ class UNet(AbstractDynamicNetworkArchitectures):
 
     @staticmethod
     def initialize(module: nn.Module) -> None:
-        """nnU-Net's initialisation (He, zero biases), then what a block asks for itself.
+        """nnU-Net's initialization (He, zero biases), then what a block asks for itself.
 
         nnU-Net calls ``network.apply(network.initialize)``: children come before their parents, so a block
         that defines ``initialize_after_he`` has the last word on its own convolutions.

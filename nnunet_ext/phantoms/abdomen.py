@@ -1,6 +1,6 @@
 """Upper abdomen of a random patient on a treatment couch: everything but the liver.
 
-Positions are in the normalised coordinates of :mod:`nnunet_ext.phantoms.shapes`; in a field of view of
+Positions are in the normalized coordinates of :mod:`nnunet_ext.phantoms.shapes`; in a field of view of
 380 mm one unit is 190 mm. Attenuations are portal-venous contrast CT, rounded from radiology textbooks:
 fat -100, muscle 50 to 65, spleen 115, kidney 170, aorta and vena cava 140 to 160, bone 300 to 700 HU.
 """
@@ -23,9 +23,9 @@ class Trunk:
     """The patient's outline, to which everything else is placed.
 
     Attributes:
-        center_y: position of the trunk's axis along y, normalised.
-        half_width: half axis of the trunk along x, normalised.
-        half_depth: half axis of the trunk along y, normalised.
+        center_y: position of the trunk's axis along y, normalized.
+        half_width: half axis of the trunk along x, normalized.
+        half_depth: half axis of the trunk along y, normalized.
         radius: float array (Z, Y, X), 0 on the axis, 1 on the skin.
         wall: value of ``radius`` where the abdominal wall ends and the cavity begins.
         muscle: value of ``radius`` where the fat under the skin ends and muscle begins.

@@ -77,7 +77,7 @@ def make_brain_oar(
     spacing_mm: Sequence[float] | None = None,
     mr_acquisitions: Mapping[str, Acquisition] | None = None,
 ) -> Patient:
-    """Synthetic CT, T1w and T2w MR of one head, with seven organs at risk labelled on the CT's grid.
+    """Synthetic CT, T1w and T2w MR of one head, with seven organs at risk labeled on the CT's grid.
 
     Reference:
         Paper 003 (SPEC B3): CT of 2.5 to 5 x 0.488 to 0.976 mm and T1w, T2w MR of 4 to 7 x 0.449 to 0.687 mm

@@ -110,7 +110,7 @@ def scan(
     """CT image of a painted volume.
 
     The blur stands for the scanner's resolution, in mm, and for the partial volume of a voxel that two
-    tissues share. The noise is white noise through a Gaussian of the same kind, so that neighbours are a
+    tissues share. The noise is white noise through a Gaussian of the same kind, so that neighbors are a
     little alike as after a reconstruction kernel; large voxels average it away, as thick slices do.
 
     Args:

@@ -179,7 +179,7 @@ def heart_strokes(heart: Heart, rng: np.random.Generator) -> Warped:
     fat_mm = rng.uniform(7, 10)
     # SPEC D1 (f): MM-WHS labels the aorta from its valve to about the top of the atria.
     top = heart.left_atrium.center[0] + heart.left_atrium.radii[0] + rng.uniform(4, 12)
-    labelled = Half(np.array([top, 0.0, 0.0]), np.array([-1.0, 0, 0]))
+    labeled = Half(np.array([top, 0.0, 0.0]), np.array([-1.0, 0, 0]))
     # Ventricle, atrium and aorta meet in one plane.
     above_valve = Half(heart.base + 7.0 * heart.long_axis, -heart.long_axis)
     in_ventricle = Half(heart.base + 6.0 * heart.long_axis, heart.long_axis)
@@ -225,7 +225,7 @@ def heart_strokes(heart: Heart, rng: np.random.Generator) -> Warped:
         Stroke(Common([left_inside, in_ventricle]), Material.LEFT_VENTRICLE),
         *(Stroke(Grown(piece, 1.3), wall, over=_NOT_LV) for piece in upper),
         *(Stroke(piece, Material.FURTHER_AORTA) for piece in upper),
-        *(Stroke(Common([piece, labelled]), Material.ASCENDING_AORTA) for piece in upper[:6]),
+        *(Stroke(Common([piece, labeled]), Material.ASCENDING_AORTA) for piece in upper[:6]),
     ]
     far = np.full(3, 260.0)
     return Warped(strokes=strokes, warp=heart.warp, low=-far, high=far)

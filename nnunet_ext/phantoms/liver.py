@@ -73,7 +73,7 @@ def _paint_liver(canvas: Canvas, grid: Grid, rng: np.random.Generator, *, trunk:
 def place_of_lesion(
     patient: np.random.SeedSequence, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], float]:
-    """Centre (z, y, x) of the lesion and its depth under the liver's surface, both normalised."""
+    """Center (z, y, x) of the lesion and its depth under the liver's surface, both normalized."""
     grid = Grid.of_size(_PLANNING_SIZE_VOX)
     canvas, _ = paint_patient(grid, np.random.default_rng(patient))
     liver = canvas.is_any(Tissue.LIVER, Tissue.LIVER_VESSEL)

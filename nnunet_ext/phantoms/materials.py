@@ -1,4 +1,4 @@
-"""What the voxels of the phantoms in millimetres are made of, and how a scanner shows it."""
+"""What the voxels of the phantoms in millimeters are made of, and how a scanner shows it."""
 
 from __future__ import annotations
 

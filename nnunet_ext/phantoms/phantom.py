@@ -52,7 +52,7 @@ class Channel:
         image: int16 array (Z, Y, X): Hounsfield units, or MR signal in arbitrary units >= 0.
         tissue: uint8 array (Z, Y, X) of :class:`~nnunet_ext.phantoms.materials.Material` on the same grid.
         spacing_mm: voxel size.
-        origin_mm: centre of the first voxel in the scanner's frame.
+        origin_mm: center of the first voxel in the scanner's frame.
         motion: from the frame of the patient's reference channel to this scanner's: a point of the patient
             at p in the first is at ``motion.move(p)`` in the second.
     """
@@ -111,7 +111,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """The grids on which a phantom in millimetres shows all that it labels.
+    """The grids on which a phantom in millimeters shows all that it labels.
 
     Attributes:
         fewest_vox: fewest voxels along each axis.

@@ -1,4 +1,4 @@
-"""Painting of an anatomy in millimetres on any voxel grid, in pieces, so that memory stays bounded.
+"""Painting of an anatomy in millimeters on any voxel grid, in pieces, so that memory stays bounded.
 
 An anatomy is drawn once, as a list of strokes; every image of the patient then paints the same strokes on its
 own grid.

@@ -1,7 +1,7 @@
 """Seeded smooth random shapes, described in the patient's frame so that every grid shows the same patient.
 
-The liver phantom's coordinates are normalised: each axis (z, y, x) runs from -1 to 1 between the outer faces
-of the first and the last voxel. The other phantoms' are millimetres (:mod:`nnunet_ext.phantoms.scene`). A
+The liver phantom's coordinates are normalized: each axis (z, y, x) runs from -1 to 1 between the outer faces
+of the first and the last voxel. The other phantoms' are millimeters (:mod:`nnunet_ext.phantoms.scene`). A
 shape is a *level*: a float array that is positive inside. Nothing here draws a number of random values that
 depends on the grid, so one seed gives one anatomy at every resolution.
 """
@@ -22,7 +22,7 @@ Triple: TypeAlias = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Grid:
-    """Voxel centres as three arrays that broadcast against each other.
+    """Voxel centers as three arrays that broadcast against each other.
 
     The shapes are those of a grid whose axes are the patient's; where image and patient are turned against
     each other, all three are (Z, Y, X).
@@ -148,12 +148,12 @@ def smooth_field(grid: Grid, rng: np.random.Generator, *, wavelength: float, wav
 
 
 def ellipsoid(grid: Grid, *, center: Triple, radii: Triple, turn_rad: float = 0.0) -> FloatArray:
-    """Level of an ellipsoid: 1 at the centre, 0 on the surface, falling by 1 per radius.
+    """Level of an ellipsoid: 1 at the center, 0 on the surface, falling by 1 per radius.
 
     Args:
         grid: where to evaluate.
-        center: (z, y, x) in normalised units.
-        radii: half axes (z, y, x) in normalised units, > 0; ``math.inf`` along z makes a cylinder.
+        center: (z, y, x) in normalized units.
+        radii: half axes (z, y, x) in normalized units, > 0; ``math.inf`` along z makes a cylinder.
         turn_rad: turn in the axial plane, from x towards y.
 
     Returns:
@@ -176,7 +176,7 @@ def metaballs(grid: Grid, *, centers: NDArray[np.float64], radii: NDArray[np.flo
 
     Args:
         grid: where to evaluate.
-        centers: (N, 3) centres (z, y, x) in normalised units.
+        centers: (N, 3) centers (z, y, x) in normalized units.
         radii: (N,) radius of each ball if it stood alone, > 0.
 
     Returns:
@@ -207,7 +207,7 @@ def tubes(grid: Grid, rng: np.random.Generator, *, wavelength: float) -> FloatAr
     Args:
         grid: where to evaluate.
         rng: source of randomness.
-        wavelength: typical distance between curves in normalised units, > 0.
+        wavelength: typical distance between curves in normalized units, > 0.
 
     Returns:
         Float array (Z, Y, X), >= 0; ``tubes < t`` is a net of tubes that thickens with t.

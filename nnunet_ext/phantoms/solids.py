@@ -1,4 +1,4 @@
-"""Bodies of which the anatomies in millimetres are built."""
+"""Bodies of which the anatomies in millimeters are built."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Ellipsoid:
             near = near + squared
             steep = steep + squared * np.float32(radius**-2)
         k = np.sqrt(near)
-        # The floor keeps the centre finite: there the level is the smallest radius.
+        # The floor keeps the center finite: there the level is the smallest radius.
         level: FloatArray = k * (1 - k) / np.sqrt(np.maximum(steep, np.float32(1e-12)))
         return np.where(k < 1e-3, np.float32(np.min(self.radii)), level)
 

@@ -25,7 +25,7 @@ class Frame:
     Attributes:
         size_vox: voxels along (z, y, x).
         spacing_mm: voxel size (z, y, x) in mm.
-        center_mm: centre of the field of view (z, y, x) in mm, in the scanner's frame.
+        center_mm: center of the field of view (z, y, x) in mm, in the scanner's frame.
         motion: from the patient's frame to the scanner's.
 
     Example:
@@ -40,7 +40,7 @@ class Frame:
 
     @property
     def origin_mm(self) -> Triple:
-        """Centre of the first voxel (z, y, x)."""
+        """Center of the first voxel (z, y, x)."""
         z, y, x = (
             c - (n - 1) / 2 * s
             for c, n, s in zip(self.center_mm, self.size_vox, self.spacing_mm, strict=True)
@@ -48,7 +48,7 @@ class Frame:
         return (z, y, x)
 
     def slices(self, start: int, stop: int, *, cuts: int = 1) -> Grid:
-        """Voxel centres, in the scanner's frame, of some slices, each cut into ``cuts`` thinner ones."""
+        """Voxel centers, in the scanner's frame, of some slices, each cut into ``cuts`` thinner ones."""
         across = ((np.arange(start * cuts, stop * cuts) + 0.5) / cuts - 0.5) * self.spacing_mm[0]
         y, x = (np.arange(n) * s for n, s in zip(self.size_vox[1:], self.spacing_mm[1:], strict=True))
         z0, y0, x0 = self.origin_mm

@@ -107,7 +107,7 @@ def make_whole_heart(
     size_vox: Sequence[int] | None = None,
     spacing_mm: Sequence[float] | None = None,
 ) -> Patient:
-    """Synthetic CT or MR of a heart with seven labelled structures.
+    """Synthetic CT or MR of a heart with seven labeled structures.
 
     Reference:
         Paper 001 (MAUNet, CM-TranCaF) and MM-WHS 2017 (SPEC D1): labels Myo, LA, LV, RA, RV, AA, PA; the

@@ -150,7 +150,7 @@ def forward_with_loss(
 
 
 def build_network(step: TrainingStep) -> nn.Module:
-    """The network in training mode, as nnU-Net builds it from plans, without its initialisation."""
+    """The network in training mode, as nnU-Net builds it from plans, without its initialization."""
     network: nn.Module = get_network_from_plans(
         step.network,
         dict(step.arch_kwargs),

@@ -30,7 +30,7 @@ class PlanRequest:
         spacing_mm: of 3d_fullres, (z, y, x); None for nnU-Net's choice.
         patch_size: of 2d or of 3d_fullres, as it has two or three numbers; None for the largest that fits.
         batch_size: None for the largest that fits.
-        window: HU, (low, high), of every CT channel; None for nnU-Net's normalisation.
+        window: HU, (low, high), of every CT channel; None for nnU-Net's normalization.
         window_becomes: values of the window's ends.
         window_is_optional: a dataset without CT is planned without the window instead of refused.
         order: of the interpolation of images, 0 to 3; None for nnU-Net's.

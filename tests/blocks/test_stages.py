@@ -79,7 +79,7 @@ def test_residual_stage_drops_whole_channels_in_training() -> None:
 
 
 def test_v_net_stage_learns_a_residual() -> None:
-    """With a silent last normalisation the stage is the nonlinearity of its input."""
+    """With a silent last normalization the stage is the nonlinearity of its input."""
     stage = VNetStage(4, 4, convolutions=3, stride=(1, 1, 1), kernel_size=(5, 5, 5), settings=SETTINGS[3])
     nn.init.zeros_(stage.convolutions[-1].weight)
     nn.init.zeros_(stage.convolutions[-1].bias)

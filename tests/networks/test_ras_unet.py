@@ -58,7 +58,7 @@ def test_attention_reduction_sets_the_inner_channels() -> None:
         RASUNet(attention_reduction=0, **arguments)
 
 
-def test_initialisation_keeps_attention_open_and_features_of_unit_size() -> None:
+def test_initialization_keeps_attention_open_and_features_of_unit_size() -> None:
     """He's gain on both halves of a separable pair would saturate the gate (blocks/separable.py)."""
     torch.manual_seed(0)
     settings = {"conv_op": nn.Conv3d, "norm_op": nn.InstanceNorm3d, "nonlin": nn.LeakyReLU}

@@ -84,7 +84,7 @@ def test_dropout_inside_draws_the_same_again() -> None:
 
 @pytest.mark.parametrize("network_class", NETWORKS)
 def test_running_statistics_are_updated_once(network_class: type[UNet]) -> None:
-    """Plans may have batch normalisation, whose forward pass leaves a trace."""
+    """Plans may have batch normalization, whose forward pass leaves a trace."""
     options = {"norm_op": "torch.nn.modules.batchnorm.BatchNorm3d"}
     network = build(network_class, SHAPES[2], deep_supervision=True, options=options)
     plain = keeps_all(network)
@@ -109,7 +109,7 @@ def test_running_statistics_are_updated_once(network_class: type[UNet]) -> None:
         {"norm_op": None},
         {"dropout_op": "torch.nn.Dropout", "dropout_op_kwargs": {"p": 0.3, "inplace": True}},
     ],
-    ids=["no normalisation", "dropout in place"],
+    ids=["no normalization", "dropout in place"],
 )
 def test_layers_that_overwrite_what_a_convolution_returned(
     network_class: type[UNet], shape: Shape, options: dict[str, Any]

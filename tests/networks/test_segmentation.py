@@ -155,7 +155,7 @@ def test_residual_networks_have_the_blocks_of_the_plan(network: type[UNet]) -> N
     assert [len(s.block.stack.blocks) for s in deep.encoder.stages] == [3, 4]
 
 
-def test_initialisation_keeps_position_attention_silent() -> None:
+def test_initialization_keeps_position_attention_silent() -> None:
     network = build(MAUNet, stages(3), deep_supervision=False)
     gammas = [p for name, p in network.named_parameters() if name.endswith("gamma")]
     assert [float(gamma.detach()) for gamma in gammas] == [0.0]

@@ -1,4 +1,4 @@
-"""What the tests of the phantoms in millimetres share."""
+"""What the tests of the phantoms in millimeters share."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_branches_start_on_their_parents(trees: list[tuple[Heart, list[Vessel]]]
 
 
 def test_vessels_run_on_the_heart(trees: list[tuple[Heart, list[Vessel]]]) -> None:
-    """Outside muscle and chambers, and at most some millimetres away from them."""
+    """Outside muscle and chambers, and at most some millimeters away from them."""
     for heart, tree in trees:
         points = np.concatenate([vessel.points[12:] for vessel in tree])
         depth = levels_at(heart.surface, points)

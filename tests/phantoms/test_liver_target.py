@@ -133,7 +133,7 @@ def test_noise_is_that_of_a_ct() -> None:
     spleen = ndimage.binary_erosion(phantom.tissue == Tissue.SPLEEN, iterations=3)
     values = np.where(spleen, phantom.image, 0).astype(float)
     assert 8 < phantom.image[spleen].std() < 18
-    # Neighbours in plane are a little alike.
+    # Neighbors in plane are a little alike.
     pairs = spleen[..., 1:] & spleen[..., :-1]
     assert 0.1 < np.corrcoef(values[..., 1:][pairs], values[..., :-1][pairs])[0, 1] < 0.8
     assert phantom.image.min() >= -1024

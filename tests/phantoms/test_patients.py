@@ -1,4 +1,4 @@
-"""What holds for every phantom in millimetres."""
+"""What holds for every phantom in millimeters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames, motions, bodies and scanners of which the phantoms in millimetres are made."""
+"""Frames, motions, bodies and scanners of which the phantoms in millimeters are made."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_every_kind_of_target(targets: Any, batch_dice: bool, deep_supervision: 
 
 @pytest.mark.parametrize("network", [VANILLA, *OURS])
 def test_mixed_precision(network: str) -> None:
-    """Within 1 %: real kernels keep the statistics of normalisation in float32, fake ones in bfloat16."""
+    """Within 1 %: real kernels keep the statistics of normalization in float32, fake ones in bfloat16."""
     step = step_of(network, autocast=torch.bfloat16)
     assert trace_step_memory(step).saved == pytest.approx(really_saved(step), rel=0.01)
 

@@ -104,7 +104,7 @@ def test_life_of_a_model(preprocessed: NnunetHome, name: str, configuration: str
 
 
 def test_a_paper_s_regime_in_nnunet_s_workers(preprocessed: NnunetHome, tmp_path: Path) -> None:
-    """Planned crops and optimiser of paper 002 from the command line, where loaders run in processes."""
+    """Planned crops and optimizer of paper 002 from the command line, where loaders run in processes."""
     name = "nnUNetTrainerAFUNet_Paper_1epochs_1iters"
     done = subprocess.run(
         train_command(preprocessed, name, "2d"), env=preprocessed.environment, capture_output=True, text=True

@@ -55,7 +55,7 @@ def test_every_trainer_trains_in_its_paper_s_regime(make: Any, name: str, config
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_optimiser_rate_and_schedule(make: Any, name: str) -> None:
+def test_optimizer_rate_and_schedule(make: Any, name: str) -> None:
     regime = PAPERS[name]
     trainer = make(f"{name}_Paper")
     trainer.initialize()
