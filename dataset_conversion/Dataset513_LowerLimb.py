@@ -11,7 +11,6 @@ on the bones when they are turned round are refused: look at one, then say how w
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK
 from nnunet_ext.dataset_conversion.checks import check_values
 from nnunet_ext.dataset_conversion.command import main
 from nnunet_ext.dataset_conversion.declaration import (
@@ -31,7 +30,7 @@ from nnunet_ext.dataset_conversion.dicom_cases import (
 )
 
 from nnunet_ext.clinical_io import CaseError
-from nnunet_ext.clinical_io.grids import with_grid_of
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.clinical_io.png_masks import read_png_masks
 
 LABELS = (Label("bone"),)
@@ -70,7 +69,7 @@ def read(case: SourceCase, options: Options) -> ReadCase:
             flip=options[FLIP.name],
             missing_is_empty=options[MISSING.name] == "empty",
         )
-        label = with_grid_of(SimpleITK.GetImageFromArray(mask.voxels.astype(np.uint8)), ct.image)
+        label = image_of(mask.voxels.astype(np.uint8), ct.image)
         notes = (*notes, *mask.notes)
     return ReadCase(
         channels=(ct.image,),

@@ -26,7 +26,7 @@ from nnunet_ext.dataset_conversion.undrawn import boxes_of, ignored
 
 from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.clinical_io.grids import in_one_orientation
-from nnunet_ext.files import whole_file
+from nnunet_ext.clinical_io.volumes import write_image
 
 
 def convert_case(conversion: Conversion, name: str, case: SourceCase, *, salt: str) -> CaseResult:
@@ -144,10 +144,6 @@ def _write(case: CheckedCase, dataset: Path, name: str) -> dict[str, str]:
         outputs.append((f"{folder}/{name}_{number:04d}{FILE_ENDING}", image))
     checksums = {}
     for path, image in outputs:
-        with whole_file(dataset / path, staging=dataset / RECORDS) as temporary:
-            try:
-                SimpleITK.WriteImage(image, str(temporary), useCompression=True)
-            except RuntimeError as error:  # SimpleITK's only exception
-                raise OSError(f"{dataset / path} cannot be written: is the disk full?") from error
-            checksums[path] = checksum(temporary)
+        write_image(image, dataset / path, staging=dataset / RECORDS)
+        checksums[path] = checksum(dataset / path)
     return dict(sorted(checksums.items()))

@@ -16,10 +16,10 @@ from nnunet_ext.clinical_io import CaseError, Note, read_volume
 from nnunet_ext.clinical_io.grids import (
     GRID_TOLERANCE_MM,
     corner_distance_mm,
+    image_of,
     in_one_orientation,
     to_index,
     to_world,
-    with_grid_of,
 )
 
 BoolArray = NDArray[np.bool_]
@@ -81,7 +81,7 @@ def read_organs(
         notes.append(
             Note("overlap", f"{shared} voxels lie in two structures; the later in the list has them")
         )
-    label_image = with_grid_of(SimpleITK.GetImageFromArray(numbers), turned)
+    label_image = image_of(numbers, turned)
     return Organs(label_image, frozenset(undrawn), tuple(notes))
 
 
@@ -116,7 +116,7 @@ def on_grid(
             "has that option",
         )
     moved = SimpleITK.Resample(
-        with_grid_of(SimpleITK.GetImageFromArray(voxels.astype(np.uint8)), mask),
+        image_of(voxels.astype(np.uint8), mask),
         reference,
         SimpleITK.Transform(3, SimpleITK.sitkIdentity),
         SimpleITK.sitkNearestNeighbor,

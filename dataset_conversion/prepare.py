@@ -19,6 +19,7 @@ from nnunet_ext.dataset_conversion.splits import FILE as SPLITS
 from tqdm import tqdm
 
 from nnunet_ext.clinical_io import CaseError
+from nnunet_ext.clinical_io.volumes import write_image
 from nnunet_ext.files import whole_file, write_text
 from nnunet_ext.preparation import FILE_NAME, Preparation, read_preparation
 
@@ -121,8 +122,7 @@ def _prepare_one(conversion: Conversion, case: SourceCase) -> dict[str, Any]:
 def _write(channels: Sequence[SimpleITK.Image], targets: Sequence[Path]) -> None:
     """Channel 0 last: nnU-Net lists a case by its images."""
     for image, target in reversed(list(zip(channels, targets, strict=True))):
-        with whole_file(target, staging=target.parent.parent) as temporary:
-            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+        write_image(image, target, staging=target.parent.parent)
 
 
 def _lost_by(splits: Path, outcome: Outcome) -> str:

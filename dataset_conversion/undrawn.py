@@ -15,7 +15,7 @@ from nnunet_ext.dataset_conversion.declaration import Converter
 from numpy.typing import NDArray
 
 from nnunet_ext.clinical_io import CaseError, Note
-from nnunet_ext.clinical_io.grids import to_index, to_world
+from nnunet_ext.clinical_io.grids import image_of, to_index, to_world
 
 # Beyond the furthest of all cases: patients differ by more than any training set shows.
 MARGIN_MM = 10.0
@@ -115,9 +115,7 @@ def ignored(
             f"the voxels (at least {100 * MIN_ANNOTATED:g} %)",
             remedy="draw them, or leave the case out",
         )
-    changed = SimpleITK.GetImageFromArray(numbers)
-    changed.CopyInformation(label)
-    return changed, tuple(notes)
+    return image_of(numbers, label), tuple(notes)
 
 
 def _undrawable(converter: Converter) -> list[tuple[int, str]]:

@@ -14,7 +14,7 @@ from nnunet_ext.dataset_conversion.declaration import ReadCase, SourceCase
 from numpy.typing import NDArray
 
 from nnunet_ext.clinical_io import CaseError, Note, read_volume
-from nnunet_ext.clinical_io.grids import with_grid_of
+from nnunet_ext.clinical_io.grids import image_of
 
 
 def files_below(folder: Path) -> tuple[Path, ...]:
@@ -155,7 +155,7 @@ def renumbered(label: SimpleITK.Image, numbers: Mapping[int, int]) -> SimpleITK.
             reason=f"the label holds {shown}{', ...' if len(strange) > 5 else ''}, expected {expected}",
             remedy="take the label as it was published, in its own type: values above 255 need 16 bits",
         )
-    return with_grid_of(SimpleITK.GetImageFromArray(result), label)
+    return image_of(result, label)
 
 
 def _of(what: str, notes: Iterable[Note]) -> tuple[Note, ...]:

@@ -1,4 +1,4 @@
-"""Reads volumes from NIfTI, NRRD and MetaImage, and refuses what is broken or means nothing."""
+"""Reads volumes from NIfTI, NRRD and MetaImage, refuses what is broken or means nothing, and writes them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import polar
 
 from nnunet_ext.clinical_io.findings import CaseError, Note
+from nnunet_ext.files import whole_file
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ENDINGS = (*NIFTI_ENDINGS, ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -69,6 +70,37 @@ def read_volume(path: Path) -> Volume:
     with path.open("rb"):  # SimpleITK reports a missing file as an unknown format
         pass
     return _read_nifti(path) if path.name.endswith(NIFTI_ENDINGS) else _read_with_itk(path)
+
+
+def write_image(image: SimpleITK.Image, path: Path, *, staging: Path | None = None) -> None:
+    """Write an image, compressed; the file appears when it is whole.
+
+    Args:
+        image: voxels with their geometry.
+        path: where; the folder is made if missing; the ending picks SimpleITK's writer.
+        staging: see :func:`~nnunet_ext.files.whole_file`.
+
+    Raises:
+        OSError: the file could not be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(SimpleITK.Image(4, 3, 2, SimpleITK.sitkInt16), Path(folder) / "7.img.nii.gz")
+        ...     [file.name for file in Path(folder).iterdir()]
+        ['7.img.nii.gz']
+    """
+    ending = next(e for e in (".nii.gz", path.suffix) if path.name.endswith(e))
+    with whole_file(path, staging=staging) as temporary:
+        # ITK takes 7.img.nii.gz for one half of a pair, and writes the other half alone.
+        plain = temporary.with_name(f"volume{ending}")
+        try:
+            SimpleITK.WriteImage(image, str(plain), useCompression=True)
+        except RuntimeError as error:  # SimpleITK's only exception
+            raise OSError(
+                f"could not write {path}: {error}; is the disk full or the folder read-only?"
+            ) from error
+        plain.rename(temporary)
 
 
 def _read_with_itk(path: Path) -> Volume:

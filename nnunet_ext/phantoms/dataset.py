@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.files import whole_file, write_text
+from nnunet_ext.files import write_text
 from nnunet_ext.phantoms.phantom import Phantom
 
 logger = logging.getLogger(__name__)
@@ -143,15 +143,11 @@ def write_volume(array: NDArray[Any], *, path: Path, spacing_mm: tuple[float, fl
     """
     import SimpleITK
 
+    from nnunet_ext.clinical_io.volumes import write_image
+
     image = SimpleITK.GetImageFromArray(array)
     image.SetSpacing(spacing_mm[::-1])  # SimpleITK counts (x, y, z)
-    with whole_file(path, staging=path.parent.parent) as temporary:
-        try:
-            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
-        except RuntimeError as error:  # SimpleITK's only exception
-            raise OSError(
-                f"could not write {path}: {error}; is the disk full or the folder read-only?"
-            ) from error
+    write_image(image, path, staging=path.parent.parent)
 
 
 def _plan(*, prefix: str, seed: int, cases: int, test_cases: int) -> Iterator[_Case]:

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.preparation.errors import PreparationError
 from nnunet_ext.preparation.geometry import check_volume
 from nnunet_ext.preparation.intensity import foreground, mask_array
@@ -129,10 +130,8 @@ def correct_bias_field(
             f"expected finite values, got a bias field from {field.min():g} to {field.max():g}",
             "give a mask of the patient, or a smaller shrink_factor",
         )
-    corrected = sitk.GetImageFromArray(after)
-    corrected.CopyInformation(image)
     result = BiasCorrection(
-        image=corrected,
+        image=image_of(after, image),
         mask=where,
         variation_before=_variation(before[inside]),
         variation_after=_variation(after[inside]),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.preparation.coarse import BoolArray, FloatArray, coarse_mean, distance_mm, in_fine_slice
 from nnunet_ext.preparation.errors import PreparationError
 from nnunet_ext.preparation.geometry import Grid, axial_axis, check_volume
@@ -144,8 +145,7 @@ def remove_couch(
 
     share = float(body.mean())
     _check_body(share, above, kept_above, min_body_share=min_body_share, max_removed_share=max_removed_share)
-    mask = sitk.GetImageFromArray(np.moveaxis(body, 0, 2 - axis))
-    mask.CopyInformation(image)
+    mask = image_of(np.moveaxis(body, 0, 2 - axis), image)
     result = CouchRemoval(
         image=sitk.Mask(image, mask, outsideValue=air_hu),
         mask=mask,

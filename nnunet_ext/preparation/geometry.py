@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.preparation.errors import PreparationError
 
 # Grids that agree to this are one: NIfTI keeps geometry in float32, which is about 1e-5 mm at 100 mm.
@@ -86,9 +87,7 @@ class Grid:
 
 def everywhere(image: sitk.Image) -> sitk.Image:
     """A mask of all voxels of an image: uint8, 1 on its grid."""
-    mask = sitk.GetImageFromArray(np.ones(image.GetSize()[::-1], np.uint8))
-    mask.CopyInformation(image)
-    return mask
+    return image_of(np.ones(image.GetSize()[::-1], np.uint8), image)
 
 
 def axial_axis(image: sitk.Image) -> int:

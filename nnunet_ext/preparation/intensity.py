@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.preparation.errors import PreparationError
 from nnunet_ext.preparation.geometry import check_same_grid, check_volume
 
@@ -63,7 +64,7 @@ def window(image: sitk.Image, *, low: float, high: float) -> sitk.Image:
     values = sitk.GetArrayFromImage(image).astype(np.float32)
     values -= (low + high) / 2
     values /= (high - low) / 2
-    return _like(image, np.clip(values, -1, 1, out=values))
+    return image_of(np.clip(values, -1, 1, out=values), image)
 
 
 def standardize(
@@ -115,7 +116,7 @@ def standardize(
     np.clip(values, low, high, out=values)
     values -= mean
     values /= std
-    return Standardized(_like(image, values), low=low, high=high, mean=mean, std=std)
+    return Standardized(image_of(values, image), low=low, high=high, mean=mean, std=std)
 
 
 def foreground(image: sitk.Image) -> sitk.Image:
@@ -154,9 +155,3 @@ def mask_array(mask: sitk.Image, image: sitk.Image) -> NDArray[np.bool_]:
             "empty-mask", "expected a mask with voxels, got none", "give another mask, or none at all"
         )
     return inside
-
-
-def _like(image: sitk.Image, values: NDArray[np.float32]) -> sitk.Image:
-    made = sitk.GetImageFromArray(values)
-    made.CopyInformation(image)
-    return made

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.preparation.errors import PreparationError
 from nnunet_ext.preparation.geometry import Grid, check_volume, everywhere
 
@@ -167,8 +168,7 @@ def resample_label(
 def _share(
     label: sitk.Image, where: NDArray[np.bool_], grid: Grid, transform: sitk.Transform | None
 ) -> NDArray[np.float32]:
-    share = sitk.GetImageFromArray(where.astype(np.uint8))
-    share.CopyInformation(label)
+    share = image_of(where.astype(np.uint8), label)
     moved = _resampled(share, grid, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     array: NDArray[np.float32] = sitk.GetArrayFromImage(moved)
     return array

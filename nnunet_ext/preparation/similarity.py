@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.preparation.coarse import distance_mm
 from nnunet_ext.preparation.geometry import Grid, check_same_grid, everywhere
 
@@ -180,6 +181,4 @@ def working_pair(
 
 def _widened(mask: sitk.Image, margin_mm: float) -> sitk.Image:
     near = distance_mm(sitk.GetArrayViewFromImage(mask) != 0, mask.GetSpacing()[::-1]) <= margin_mm
-    widened = sitk.GetImageFromArray(near.astype(np.uint8))
-    widened.CopyInformation(mask)
-    return widened
+    return image_of(near.astype(np.uint8), mask)

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nnunet_ext.files import whole_file
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.phantoms.rigid import RigidMotion
 
 
@@ -52,9 +52,7 @@ class ClinicCase:
 
     def with_numbers(self, numbers: NDArray[np.uint8]) -> ClinicCase:
         """The case with another label on the same grid."""
-        label = SimpleITK.GetImageFromArray(numbers)
-        label.CopyInformation(self.label)
-        return replace(self, label=label)
+        return replace(self, label=image_of(numbers, self.label))
 
     def along(self, axes: str) -> ClinicCase:
         """The case with every array stored along other axes, such as ``"RPI"``; the world does not move."""
@@ -111,19 +109,3 @@ class Staged:
 
 
 Damage = Callable[[Staged], None]
-
-
-def save_image(image: SimpleITK.Image, path: Path) -> None:
-    """Write a NIfTI file, compressed and whole.
-
-    Raises:
-        OSError: it could not be written.
-    """
-    with whole_file(path) as temporary:
-        # ITK takes 7.img.nii.gz for one half of a pair, and writes the other half alone.
-        plain = temporary.with_name("volume.nii.gz")
-        try:
-            SimpleITK.WriteImage(image, str(plain), useCompression=True)
-        except RuntimeError as error:  # SimpleITK's only exception
-            raise OSError(f"could not write {path}; is the disk full or the folder read-only?") from error
-        plain.rename(temporary)

@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from scipy import ndimage
 
-from nnunet_ext.phantoms.clinic.case import ClinicCase, Damage, Staged, save_image
+from nnunet_ext.clinical_io.volumes import write_image
+from nnunet_ext.phantoms.clinic.case import ClinicCase, Damage, Staged
 from nnunet_ext.phantoms.clinic.dicom_layout import STRUCTURES
 
 # A word that says nothing of what it names.
@@ -42,7 +43,7 @@ def hole(staged: Staged) -> None:
     numbers = _with_hole(case.numbers, case.labels[_target(case)])
     changed = case.with_numbers(numbers)
     staged.rewrite(changed)
-    save_image(changed.label, staged.truth)
+    write_image(changed.label, staged.truth)
 
 
 def contour_outside(staged: Staged) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nnunet_ext.phantoms.clinic.case import Damage, Staged, save_image
+from nnunet_ext.clinical_io.grids import image_of
+from nnunet_ext.clinical_io.volumes import write_image
+from nnunet_ext.phantoms.clinic.case import Damage, Staged
 from nnunet_ext.phantoms.clinic.dicom_layout import CT_INTERCEPT
 from nnunet_ext.phantoms.clinic.volume_layout import VolumeLayout
 
@@ -49,7 +51,7 @@ def label_grid(staged: Staged) -> None:
     _, file = _files(staged)
     label = SimpleITK.ReadImage(str(file))
     label.SetOrigin(label.TransformContinuousIndexToPhysicalPoint((0.5, 0.5, 0.5)))
-    save_image(label, file)
+    write_image(label, file)
 
 
 def label_value(staged: Staged) -> None:
@@ -90,7 +92,7 @@ def identity_affine(staged: Staged) -> None:
         image.SetSpacing((1.0, 1.0, 1.0))
         image.SetOrigin((0.0, 0.0, 0.0))
         image.SetDirection(_NIFTI_IDENTITY)
-        save_image(image, file)
+        write_image(image, file)
 
 
 def swapped_axes(staged: Staged) -> None:
@@ -113,7 +115,7 @@ def swapped_axes(staged: Staged) -> None:
         (turned.SetDirection, label.GetDirection()),
     ):
         copy(value)
-    save_image(turned, file)
+    write_image(turned, file)
 
 
 def orientation(staged: Staged) -> None:
@@ -135,9 +137,7 @@ def _files(staged: Staged) -> tuple[Path, Path]:
 
 def _change(file: Path, change: Callable[[Array], Array]) -> None:
     image = SimpleITK.ReadImage(str(file))
-    changed = SimpleITK.GetImageFromArray(change(SimpleITK.GetArrayFromImage(image)))
-    changed.CopyInformation(image)
-    save_image(changed, file)
+    write_image(image_of(change(SimpleITK.GetArrayFromImage(image)), image), file)
 
 
 DAMAGE: Mapping[str, Damage] = {

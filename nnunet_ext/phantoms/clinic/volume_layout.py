@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
-from nnunet_ext.phantoms.clinic.case import ClinicCase, save_image
+from nnunet_ext.clinical_io.grids import image_of
+from nnunet_ext.clinical_io.volumes import write_image
+from nnunet_ext.phantoms.clinic.case import ClinicCase
 from nnunet_ext.phantoms.whole_heart import MM_WHS_VALUES
 
 # SPEC D2: folders of 200 patients.
@@ -96,7 +97,5 @@ VolumeLayout = ImageCASLayout | MMWHSLayout
 def write_pair(layout: VolumeLayout, case: ClinicCase, folder: Path) -> None:
     """Write image and label of a case."""
     image, label = layout.files_of(case.number)
-    values = SimpleITK.GetImageFromArray(layout.published(case.numbers))
-    values.CopyInformation(case.label)
-    save_image(case.reference, folder / image)
-    save_image(values, folder / label)
+    write_image(case.reference, folder / image)
+    write_image(image_of(layout.published(case.numbers), case.label), folder / label)

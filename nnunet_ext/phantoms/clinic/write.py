@@ -13,9 +13,10 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.clinical_io.volumes import write_image
 from nnunet_ext.files import write_text
 from nnunet_ext.phantoms.clinic.anatomies import Anatomy, anatomy_of, motion_of
-from nnunet_ext.phantoms.clinic.case import Staged, save_image
+from nnunet_ext.phantoms.clinic.case import Staged
 from nnunet_ext.phantoms.clinic.catalog import CLINICS, DEFECTS, clinic_of, require_defects
 from nnunet_ext.phantoms.clinic.clinics import DAMAGE, LAYOUTS
 from nnunet_ext.phantoms.dataset import case_seed
@@ -136,7 +137,7 @@ def _write_case(
             layout=layout,
             another=another,
         )
-        save_image(staged.case.label, staged.truth)
+        write_image(staged.case.label, staged.truth)
         layout.write(staged.case, staged.folder)
         if defect:
             DAMAGE[anatomy.clinic][defect](staged)

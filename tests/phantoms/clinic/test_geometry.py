@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from phantom_clinics import ONE_SEED, anatomy, convert
 
 from nnunet_ext.clinical_io.grids import corner_distance_mm, in_one_orientation
-from nnunet_ext.phantoms.clinic.case import ClinicCase, save_image
+from nnunet_ext.clinical_io.volumes import write_image
+from nnunet_ext.phantoms.clinic.case import ClinicCase
 from nnunet_ext.phantoms.clinic.clinics import LAYOUTS
 from nnunet_ext.phantoms.clinic.write import CLINIC, WrittenCase
 
@@ -70,7 +71,7 @@ def require_same_place(case: ClinicCase, out: Path, *, shuffled: int | None = No
         random.Random(shuffled).shuffle(names)
         for file, new in zip(files, names, strict=True):
             file.rename(file.with_name(new))
-    save_image(case.label, out / "truth.nii.gz")
+    write_image(case.label, out / "truth.nii.gz")
     written = WrittenCase(name, folder, case.seed, "", out / "truth.nii.gz")
     converted = convert(case.clinic, out, [written])
     assert converted.about(written)["status"] == "written", converted.about(written)
