@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from nnunet_ext.files import whole_file
 from nnunet_ext.preparation.deformation import jacobian_determinants
 from nnunet_ext.preparation.errors import PreparationError
 from nnunet_ext.preparation.geometry import Grid, check_volume
@@ -190,7 +191,7 @@ def write_transform(transform: sitk.Transform, path: Path) -> None:
 
     Args:
         transform: rigid, or rigid and spline.
-        path: where, ending in ``.tfm``; its folder exists.
+        path: where, ending in ``.tfm``.
 
     Raises:
         ValueError: another ending.
@@ -205,16 +206,13 @@ def write_transform(transform: sitk.Transform, path: Path) -> None:
     """
     if path.suffix != ".tfm":
         raise ValueError(f"expected a path that ends in .tfm, got {path.name}")
-    temporary = path.with_name(f".{path.name}.writing.tfm")
     try:
-        sitk.WriteTransform(transform, str(temporary))
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            sitk.WriteTransform(transform, str(temporary))
     except RuntimeError as error:  # SimpleITK's only exception
         raise OSError(
             f"could not write {path}: {error}; is the disk full or the folder read-only?"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_parameters(
@@ -232,18 +230,15 @@ def _check_parameters(
 
 def _start(pair: Pair, *, min_overlap: float) -> tuple[Start, sitk.Transform]:
     """The start with the most mutual information; what covers little of the fixed mask says little."""
-    best: tuple[float, Start, sitk.Transform] | None = None
-    overlaps = []
-    for name, transform in pair.starts().items():
-        placed = pair.placed(transform)
-        overlaps.append(pair.overlap(placed))
-        score = pair.information(placed) * placed.voxels
-        if overlaps[-1] >= min_overlap and (best is None or score > best[0]):
-            best = score, name, transform
-    if best is None:
-        _check_overlap(max(overlaps), min_overlap)
-        raise AssertionError("unreachable: the best overlap is too small")  # pragma: no cover
-    return best[1], best[2]
+    starts = pair.starts()
+    placed = {name: pair.placed(transform) for name, transform in starts.items()}
+    overlaps = {name: pair.overlap(one) for name, one in placed.items()}
+    _check_overlap(max(overlaps.values()), min_overlap)
+    best = max(
+        (name for name in starts if overlaps[name] >= min_overlap),
+        key=lambda name: pair.information(placed[name]) * placed[name].voxels,
+    )
+    return best, starts[best]
 
 
 def _compared(pair: Pair, before: Placed, after: Placed, *, min_overlap: float) -> tuple[float, float]:
