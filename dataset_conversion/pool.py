@@ -65,16 +65,15 @@ def _results(
             yield convert_case(conversion, name, case, salt=salt)
         return
     context = multiprocessing.get_context("spawn")  # threads of SimpleITK do not survive a fork
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+    pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=context)
+    try:
         running: dict[Future[CaseResult], str] = {
             pool.submit(convert_case, conversion, name, case, salt=salt): name for name, case in todo.items()
         }
-        try:
-            for future in as_completed(running):
-                yield _result_of(future, running[future], todo)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(running):
+            yield _result_of(future, running[future], todo)
+    finally:  # an interrupt waits for the cases that are being written, and begins no other
+        pool.shutdown(cancel_futures=True)
 
 
 def _result_of(future: Future[CaseResult], name: str, todo: Mapping[str, SourceCase]) -> CaseResult:
