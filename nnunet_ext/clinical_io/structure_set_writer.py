@@ -16,6 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_
 
 import nnunet_ext
 from nnunet_ext.clinical_io.contours import contours_of
+from nnunet_ext.clinical_io.dicom_folder import STRUCTURE_SET
 from nnunet_ext.clinical_io.dicom_series import DicomVolume
 from nnunet_ext.clinical_io.grids import to_index
 from nnunet_ext.files import whole_file
@@ -63,6 +64,7 @@ def write_structure_set(
     path: Path,
     label: str,
     written: datetime | None = None,
+    entropy: str | None = None,
 ) -> None:
     """Write an RTSTRUCT with one structure for each mask.
 
@@ -76,6 +78,7 @@ def write_structure_set(
         path: where to write.
         label: StructureSetLabel, 16 characters at most.
         written: date and time in the file; None takes now.
+        entropy: what the file's own UIDs follow from, for files that must come out alike; None draws them.
 
     Raises:
         ValueError: a mask and the series differ in size, or the label is too long.
@@ -84,7 +87,7 @@ def write_structure_set(
     if len(label) > 16:
         raise ValueError(f"expected a label of at most 16 characters, got {label!r} ({len(label)})")
     written = written or datetime.now()
-    content = _header(volume, written)
+    content = _header(volume, written, entropy)
     content.StructureSetLabel = label
     content.StructureSetDate, content.StructureSetTime = _date_and_time(written)
     content.ReferencedFrameOfReferenceSequence = DicomSequence([_references(content, volume)])
@@ -100,7 +103,7 @@ def write_structure_set(
         content.save_as(temporary, enforce_file_format=True)
 
 
-def _header(volume: DicomVolume, written: datetime) -> Dataset:
+def _header(volume: DicomVolume, written: datetime, entropy: str | None) -> Dataset:
     image = pydicom.dcmread(volume.slices[0].file, stop_before_pixels=True)
     content = Dataset()
     for keyword in _COPIED:
@@ -110,10 +113,11 @@ def _header(volume: DicomVolume, written: datetime) -> Dataset:
     for keyword in ("PatientSex", "PatientBirthDate", "StudyID", "AccessionNumber", "ReferringPhysicianName"):
         if keyword not in content:
             setattr(content, keyword, "")
-    content.Modality = "RTSTRUCT"
+    content.Modality = STRUCTURE_SET
     content.SOPClassUID = RTStructureSetStorage
-    content.SOPInstanceUID = generate_uid()
-    content.SeriesInstanceUID = generate_uid()
+    of_file = None if entropy is None else [entropy, "structures"]
+    content.SOPInstanceUID = generate_uid(entropy_srcs=of_file)
+    content.SeriesInstanceUID = generate_uid(entropy_srcs=of_file and [*of_file, "series"])
     content.SeriesNumber = None
     content.OperatorsName = ""
     content.ApprovalStatus = "UNAPPROVED"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pydicom
 import SimpleITK
 from numpy.typing import NDArray
 from PIL import Image
@@ -141,14 +140,6 @@ def _write_structures(case: ClinicCase, folder: Path) -> None:
     drawn |= {name: SimpleITK.GetArrayFromImage(image) > 0 for name, image in case.further.items()}
     masks = [NamedMask(name, mask, _COLORS[i % len(_COLORS)]) for i, (name, mask) in enumerate(drawn.items())]
     path = folder / STRUCTURES
-    write_structure_set(masks, read_series(series), path=path, label="PHANTOM", written=_WRITTEN)
-    _fix_identifiers(path, entropy=series.uid)
-
-
-def _fix_identifiers(path: Path, *, entropy: str) -> None:
-    """UIDs that follow from the series: the writer draws new ones each time."""
-    content = pydicom.dcmread(path)
-    content.SOPInstanceUID = generate_uid(entropy_srcs=[entropy, "structures"])
-    content.SeriesInstanceUID = generate_uid(entropy_srcs=[entropy, "structures", "series"])
-    content.file_meta.MediaStorageSOPInstanceUID = content.SOPInstanceUID
-    content.save_as(path, enforce_file_format=True)
+    write_structure_set(
+        masks, read_series(series), path=path, label="PHANTOM", written=_WRITTEN, entropy=series.uid
+    )
