@@ -11,7 +11,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from nnunet_ext.clinical_io.dicom_folder import Patient, patient_of
+from nnunet_ext.clinical_io.dicom_folder import STRUCTURE_SET, Patient, patient_of
 from nnunet_ext.clinical_io.findings import CaseError, Note
 
 AREAS = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "INTERPOLATED_PLANAR")
@@ -89,7 +89,7 @@ def read_structure_set(file: Path) -> StructureSet:
     """
     try:
         content = pydicom.dcmread(file, force=True)
-        if content.get("Modality", "") != "RTSTRUCT":
+        if content.get("Modality", "") != STRUCTURE_SET:
             raise CaseError(
                 "unreadable",
                 reason="expected an RTSTRUCT, got a DICOM file of another kind",
