@@ -25,27 +25,19 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
-import numpy as np
-import SimpleITK
 from nnunet_ext.dataset_conversion.command import main
 from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.vessel_label import check_vessels
 from nnunet_ext.dataset_conversion.volume_cases import files_below, read_pair, with_numbers
-from numpy.typing import NDArray
 
-from nnunet_ext.clinical_io import CaseError, Note
-from nnunet_ext.clinical_io.grids import in_one_orientation, require_same_grid
+from nnunet_ext.clinical_io import Note
 
 logger = logging.getLogger(__name__)
 
 _FILE = re.compile(r"(?:(?P<case>\d+)\.)?(?:img|label)\.nii(?:\.gz)?")
 _COPY = re.compile(r" \(\d+\)$")
-# Median inside vessels filled with contrast medium (SPEC D2).
-VESSEL_HU = 150
-# What a flip must gain to be called far brighter: soft tissue is 100 HU darker than the faintest such vessel.
-_FAR_HU = 100
 
 
 def discover(source: Path, options: Options) -> Sequence[SourceCase]:
@@ -88,41 +80,8 @@ def read(case: SourceCase, options: Options) -> ReadCase:
         text = f"{len(copies)} folders of the same name ending in (1) were left out"
         notes = (*notes, Note("duplicate-folder", text))
     if found.label is not None:
-        notes = (*notes, *_refuse_flipped(found.channels[0], found.label))
+        notes = (*notes, *check_vessels(found.channels[0], found.label))
     return replace(found, notes=notes)
-
-
-def _refuse_flipped(image: SimpleITK.Image, label: SimpleITK.Image) -> tuple[Note, ...]:
-    image, label = in_one_orientation(image), in_one_orientation(label)
-    require_same_grid(label, image, what="the label", whose="the CT")
-    values = SimpleITK.GetArrayViewFromImage(image)
-    place = np.nonzero(SimpleITK.GetArrayViewFromImage(label))
-    if not place[0].size:
-        return ()
-    median = _median_hu(values, place, flips=(False, False, False))
-    if median > VESSEL_HU:
-        return ()
-    flips = list(product((False, True), repeat=3))[1:]
-    best, axes = max((_median_hu(values, place, flips=flip), flip) for flip in flips)
-    if best > max(VESSEL_HU, median + _FAR_HU):
-        along = ", ".join(name for name, flipped in zip("zyx", axes, strict=True) if flipped)
-        raise CaseError(
-            "flipped-label",
-            reason=f"the median inside the label is {median:g} HU, and {best:g} HU once it is flipped along "
-            f"{along}; vessels with contrast medium have more than {VESSEL_HU}",
-            remedy="look at image and label, and correct the geometry of the one that is wrong",
-        )
-    return (Note("faint-vessel", f"the median inside the label is {median:g} HU, not above {VESSEL_HU}"),)
-
-
-def _median_hu(
-    values: NDArray[np.generic], place: tuple[NDArray[np.int64], ...], *, flips: Sequence[bool]
-) -> float:
-    """Median of an image (Z, Y, X) at the voxels of a label that is flipped along some axes."""
-    index = tuple(
-        size - 1 - i if flip else i for i, size, flip in zip(place, values.shape, flips, strict=True)
-    )
-    return float(np.median(np.asarray(values)[index]))
 
 
 CONVERTER = Converter(

@@ -12,6 +12,8 @@ for ``Diseased``; without labels ``Normal/Testset_Normal/0.nrrd`` to 9 and
 Quirks (SPEC D3) and what is done about them:
 
 - Padding goes down to -3000 HU: what is below -1024 becomes -1024, with the note ``clipped-hu``.
+- A label that lies on bright vessels only once it is flipped is refused (``flipped-label``), as for ImageCAS;
+  one that is not on bright vessels either way is written with the note ``faint-vessel``.
 - Center lines and graphs lie in another frame: they are not read.
 - Some versions of SimpleITK do not open the files: such a case is refused (``truncated-file``). Write it anew
   with another version.
@@ -28,6 +30,7 @@ import numpy as np
 import SimpleITK
 from nnunet_ext.dataset_conversion.command import main
 from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.vessel_label import check_vessels
 from nnunet_ext.dataset_conversion.volume_cases import file_of, files_below, read_pair, with_numbers
 
 from nnunet_ext.clinical_io import Note
@@ -69,7 +72,10 @@ def read(case: SourceCase, options: Options) -> ReadCase:
     folder = "CTCA" if file_of(case, "CTCA/*.nrrd") else "Testset_*"
     found = read_pair(case, image=f"{folder}/*.nrrd", label="Annotations/*.nrrd", channel="CT")
     image, notes = _clipped(found.channels[0])
-    return with_numbers(replace(found, channels=(image,), notes=(*found.notes, *notes)), {1: 1})
+    found = with_numbers(replace(found, channels=(image,), notes=(*found.notes, *notes)), {1: 1})
+    if found.label is None:
+        return found
+    return replace(found, notes=(*found.notes, *check_vessels(image, found.label)))
 
 
 def _clipped(image: SimpleITK.Image) -> tuple[SimpleITK.Image, tuple[Note, ...]]:

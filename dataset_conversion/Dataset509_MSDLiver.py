@@ -2,11 +2,13 @@
 
     nnunet_ext convert msd-liver Task03_Liver --dataset-id 509
     nnunet_ext convert msd-liver Task03_Liver --dataset-id 509 --target tumor
+    nnunet_ext convert msd-liver NEW --like 509
 
 Where to get it: http://medicaldecathlon.com. License: CC BY-SA 4.0.
 
 Layout: ``dataset.json``, ``imagesTr/liver_0.nii.gz``, ``labelsTr/liver_0.nii.gz`` and, without labels,
-``imagesTs/liver_132.nii.gz``. Cases keep their names.
+``imagesTs/liver_132.nii.gz``. Cases keep their names. New patients lie in ``imagesTs`` and need no
+``dataset.json``.
 
 ``nnUNetv2_convert_MSD_dataset -i Task03_Liver`` converts it as well. What this adds: the checks, one
 orientation, the tumor alone where it is asked for, and a report.
@@ -36,11 +38,15 @@ _ENDING = ".nii.gz"
 
 
 def discover(source: Path, options: Options) -> Sequence[SourceCase]:
-    """The cases that ``dataset.json`` lists.
+    """The cases that ``dataset.json`` lists; where nothing is to train on, every image of ``imagesTs``.
 
     Raises:
         ValueError: there is no such file, or it describes another task.
     """
+    has = {name: (source / name).exists() for name in (_DESCRIPTION, "imagesTr", "imagesTs")}
+    if has == {_DESCRIPTION: False, "imagesTr": False, "imagesTs": True}:
+        images = sorted((source / "imagesTs").glob(f"[!.]*{_ENDING}"))
+        return [_case(source, [image], is_training=False) for image in images]
     content = _description(source / _DESCRIPTION)
     cases = []
     for entry in content["training"]:

@@ -55,6 +55,7 @@ def configure(converter: Converter, options: Options) -> Converter:
         converter,
         channels=layout.channels,
         labels=layout.labels,
+        regions=layout.regions,
         pairs=layout.pairs,
         may_lack_geometry=bool(options[NO_GEOMETRY.name]),
     )

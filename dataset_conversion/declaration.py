@@ -32,6 +32,20 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Region:
+    """Labels that are trained and predicted as one, and may share voxels with other regions.
+
+    Attributes:
+        name: as it will stand in ``dataset.json`` in place of the labels.
+        labels: names of its labels; the first is what a voxel becomes that is in this region and in no later
+            one, as nnU-Net's ``regions_class_order`` has it.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SourceCase:
     """One case as it was found: where its files are, and nothing read yet.
 
@@ -107,9 +121,11 @@ class Converter:
         summary: one line for ``--help``.
         channels: nnU-Net's channel names, which decide the normalization.
         labels: structures, numbered from 1 in this order.
+        regions: what nnU-Net is to train on in place of the labels, the outer before the inner ones; none to
+            train on the labels.
         discover: from the source folder and the options to the cases, in a stable order.
         read: from one case and the options to what is in it; raises ``CaseError``.
-        pairs: left and right labels; see :mod:`nnunet_ext.laterality`.
+        pairs: left and right labels, or regions; see :mod:`nnunet_ext.laterality`.
         may_lack_geometry: an image with an affine that nobody set is taken as it is.
         is_chiral: the anatomy has a left and a right without labels in pairs, as the heart has.
         options: options of its own.
@@ -129,6 +145,7 @@ class Converter:
     labels: tuple[Label, ...]
     discover: Callable[[Path, Options], Sequence[SourceCase]]
     read: Callable[[SourceCase, Options], ReadCase]
+    regions: tuple[Region, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     is_chiral: bool = False
     may_lack_geometry: bool = False
@@ -140,7 +157,7 @@ class Converter:
     license: str = ""
 
     def numbers(self) -> dict[str, int]:
-        """Label names with their numbers in ``dataset.json``; a dataset with undrawn structures has ignore.
+        """Label names with their numbers in label files; a dataset with undrawn structures has ignore.
 
         Example:
             >>> labels = (Label("Liver"), Label("GTV", "may_be_absent"))

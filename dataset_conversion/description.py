@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.dataset_conversion.declaration import Conversion
+from nnunet_ext.dataset_conversion.declaration import Conversion, Converter
 from nnunet_ext.dataset_conversion.records import FILE_ENDING, CaseResult
 
 import nnunet_ext
@@ -40,7 +40,7 @@ def write_description(conversion: Conversion, written: Sequence[CaseResult]) -> 
     converter = conversion.converter
     description: dict[str, Any] = {
         "channel_names": {str(i): name for i, name in enumerate(converter.channels)},
-        "labels": converter.numbers(),
+        **_labels(converter),
         "numTraining": sum(result.is_training for result in written),
         "file_ending": FILE_ENDING,
         "name": converter.title,
@@ -64,6 +64,19 @@ def read_provenance(dataset: Path) -> Mapping[str, Any]:
     content = json.loads((dataset / DESCRIPTION).read_text(encoding="utf-8"))
     provenance: Mapping[str, Any] = content.get(CONVERTER, {})
     return provenance
+
+
+def _labels(converter: Converter) -> dict[str, Any]:
+    """What nnU-Net trains on: the labels, or regions of them."""
+    numbers = converter.numbers()
+    if not converter.regions:
+        return {"labels": numbers}
+    regions = {region.name: [numbers[label] for label in region.labels] for region in converter.regions}
+    plain = {name: numbers[name] for name in ("background", "ignore") if name in numbers}
+    return {
+        "labels": {"background": plain.pop("background"), **regions, **plain},
+        "regions_class_order": [first for first, *_ in regions.values()],
+    }
 
 
 def _provenance(conversion: Conversion) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from nnunet_ext.clinical_io import CaseError, Note
 from nnunet_ext.clinical_io.dicom_folder import DicomFolder, find_dicom
-from nnunet_ext.clinical_io.dicom_series import DicomVolume, choose_series, read_series
+from nnunet_ext.clinical_io.dicom_series import DicomVolume, read_series
 from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.clinical_io.rasterize import rasterize
+from nnunet_ext.clinical_io.series_choice import LEAVE_ONE, choose_series, choose_series_below
 from nnunet_ext.clinical_io.structure_names import Aliases, by_canonical_name
 from nnunet_ext.clinical_io.structure_set import (
     Structure,
@@ -100,10 +101,32 @@ def structure_set_for(found: DicomFolder) -> StructureSet:
     return content
 
 
-def read_image(found: DicomFolder, modality: str, *, structures: StructureSet | None = None) -> DicomVolume:
-    """The volume of a modality; where there are several series, that on which the structures were drawn."""
-    referenced = next(iter(structures.series)) if structures and len(structures.series) == 1 else ""
-    series, notes = choose_series(found.series, modality=modality, referenced=referenced)
+def read_image(
+    found: DicomFolder,
+    modality: str,
+    *,
+    structures: StructureSet | None = None,
+    label: SimpleITK.Image | None = None,
+    remedy: str = LEAVE_ONE,
+) -> DicomVolume:
+    """The volume of a modality; where there are several series, that on which the label was drawn.
+
+    Args:
+        found: what lies in the case's folder.
+        modality: which series to take.
+        structures: what was drawn, as contours.
+        label: what was drawn, as a volume.
+        remedy: what to do where it is not clear which series is meant.
+
+    Raises:
+        CaseError: as :mod:`~nnunet_ext.clinical_io.series_choice` and
+            :func:`~nnunet_ext.clinical_io.dicom_series.read_series`.
+    """
+    if label is not None:
+        series, notes = choose_series_below(label, found.series, modality=modality, remedy=remedy)
+    else:
+        referenced = next(iter(structures.series)) if structures and len(structures.series) == 1 else ""
+        series, notes = choose_series(found.series, modality=modality, referenced=referenced, remedy=remedy)
     volume = read_series(series)
     return DicomVolume(volume.image, (*notes, *volume.notes), volume.slices, volume.headers)
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nnunet_ext.dataset_conversion.declaration import Converter, Label, Option, Options, ReadCase
+from nnunet_ext.dataset_conversion.declaration import Converter, Label, Option, Options, ReadCase, Region
 from nnunet_ext.dataset_conversion.volume_cases import with_numbers
 
 # Some patients have no tumor.
 LABELS = (Label("liver"), Label("tumor", "may_be_absent"))
+REGIONS = (Region("whole liver", ("liver", "tumor")), Region("tumor", ("tumor",)))
 LIVER_VALUE, TUMOR_VALUE = 1, 2
 TARGET = Option(
     "--target",
     {
-        "choices": ("tumor", "liver-tumor"),
+        "choices": ("tumor", "liver-tumor", "regions"),
         "default": "liver-tumor",
-        "help": "the tumor alone, with the liver as background, or both (liver-tumor)",
+        "help": "the tumor alone, with the liver as background; liver and tumor as two labels; or the whole "
+        "liver and the tumor in it as nnU-Net's regions (liver-tumor)",
     },
 )
 
 
 def configure(converter: Converter, options: Options) -> Converter:
     """The converter with the labels that ``--target`` asks for."""
-    return replace(converter, labels=LABELS[1:] if _tumor_alone(options) else LABELS)
+    if _tumor_alone(options):
+        return replace(converter, labels=LABELS[1:])
+    return replace(converter, regions=REGIONS if options[TARGET.name] == "regions" else ())
 
 
 def with_target(read: ReadCase, options: Options) -> ReadCase:

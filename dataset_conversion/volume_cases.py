@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from nnunet_ext.clinical_io import CaseError, Note, read_volume
 from nnunet_ext.clinical_io.grids import image_of
 
+AS_PUBLISHED = "take the label as it was published, in its own type: values above 255 need 16 bits"
+
 
 def files_below(folder: Path) -> tuple[Path, ...]:
     """Every file below a folder, sorted, without hidden ones and the copies that macOS puts into archives.
@@ -128,8 +130,15 @@ def with_numbers(read: ReadCase, numbers: Mapping[int, int]) -> ReadCase:
     return read if read.label is None else replace(read, label=renumbered(read.label, numbers))
 
 
-def renumbered(label: SimpleITK.Image, numbers: Mapping[int, int]) -> SimpleITK.Image:
+def renumbered(
+    label: SimpleITK.Image, numbers: Mapping[int, int], *, remedy: str = AS_PUBLISHED
+) -> SimpleITK.Image:
     """A label image whose values are replaced, of whatever type they are; 0 stays 0.
+
+    Args:
+        label: values of a file.
+        numbers: from each value but 0 to a number.
+        remedy: what to do about other values.
 
     Raises:
         CaseError: ``label-value`` where a value is not among ``numbers``.
@@ -153,7 +162,7 @@ def renumbered(label: SimpleITK.Image, numbers: Mapping[int, int]) -> SimpleITK.
         raise CaseError(
             "label-value",
             reason=f"the label holds {shown}{', ...' if len(strange) > 5 else ''}, expected {expected}",
-            remedy="take the label as it was published, in its own type: values above 255 need 16 bits",
+            remedy=remedy,
         )
     return image_of(result, label)
 

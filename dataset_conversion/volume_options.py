@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from nnunet_ext.dataset_conversion.declaration import Label, Option, Options, Presence
+from nnunet_ext.dataset_conversion.declaration import Label, Option, Options, Presence, Region
 from nnunet_ext.dataset_conversion.file_patterns import PATIENT, Pattern, in_case_folders
 
 # The role of the label file among the channels; no channel can be called so.
@@ -42,12 +42,21 @@ LABEL = Option(
         "it, ':may_be_undrawn' where it was not always drawn; once for each label",
     },
 )
+REGION = Option(
+    "--region",
+    {
+        "action": "append",
+        "metavar": "NAME=LABEL,...",
+        "help": "train on regions in place of labels: a region and its labels, the first of which a voxel "
+        "gets that is in no later region (whole=edema,core, then core=core); the outer before the inner ones",
+    },
+)
 PAIR = Option(
     "--pair",
     {
         "action": "append",
         "metavar": "LEFT,RIGHT",
-        "help": "two labels that are the left and the right of one",
+        "help": "two labels, or regions, that are the left and the right of one",
     },
 )
 GROUP_BY = Option(
@@ -67,7 +76,7 @@ NO_GEOMETRY = Option(
         "help": "voxels of 1 mm from 0 along the world's axes are meant (refused)",
     },
 )
-OPTIONS = (CHANNEL, LABELS_FILE, LABEL, PAIR, GROUP_BY, NO_GEOMETRY)
+OPTIONS = (CHANNEL, LABELS_FILE, LABEL, REGION, PAIR, GROUP_BY, NO_GEOMETRY)
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class Layout:
     Attributes:
         channels: names, in order.
         labels: structures, in the order of their numbers.
+        regions: what is trained in place of the labels.
         numbers: from the values of the label file to numbers.
         pairs: left and right labels.
         patterns: files of each channel and of the label (``LABEL_FILE``).
@@ -85,6 +95,7 @@ class Layout:
 
     channels: tuple[str, ...]
     labels: tuple[Label, ...]
+    regions: tuple[Region, ...]
     numbers: Mapping[int, int]
     pairs: tuple[tuple[str, str], ...]
     patterns: Mapping[str, Pattern]
@@ -106,12 +117,12 @@ class Layout:
         patterns, folders = in_case_folders(typed)
         labels, values = _labels(options[LABEL.name])
         pairs = tuple(_two(PAIR, text, ",") for text in options[PAIR.name] or ())
-        unknown = {name for pair in pairs for name in pair} - {label.name for label in labels}
-        if unknown:
-            raise ValueError(f"{PAIR.flag}: there are no labels {', '.join(sorted(unknown))}")
+        regions = _regions(options[REGION.name] or (), labels)
+        _require_known(PAIR, [name for pair in pairs for name in pair], regions or labels)
         return cls(
             channels=tuple(name for name, _ in files),
             labels=labels,
+            regions=regions,
             numbers={value: number for number, value in enumerate(values, start=1)},
             pairs=pairs,
             patterns=patterns,
@@ -172,6 +183,35 @@ def _labels(typed: Iterable[str]) -> tuple[tuple[Label, ...], tuple[int, ...]]:
     _require_distinct(LABEL, [*_RESERVED, *(label.name for label in labels)])
     _require_distinct(LABEL, map(str, values))
     return tuple(labels), tuple(values)
+
+
+def _regions(typed: Iterable[str], labels: Sequence[Label]) -> tuple[Region, ...]:
+    regions = []
+    for text in typed:
+        name, names = _two(REGION, text, "=")
+        regions.append(Region(name, tuple(label.strip() for label in names.split(","))))
+        _require_known(REGION, regions[-1].labels, labels)
+        _require_distinct(REGION, regions[-1].labels)
+    _require_distinct(REGION, [*_RESERVED, *(region.name for region in regions)])
+    for number, region in enumerate(regions):
+        later = {label for other in regions[number + 1 :] for label in other.labels}
+        if region.labels[0] in later:
+            raise ValueError(
+                f"{REGION.flag}: {region.labels[0]}, the first label of {region.name}, is in a later region, "
+                "which would take every voxel of it; name an outer region first, and first its own label"
+            )
+    lost = {label.name for label in labels} - {label for region in regions for label in region.labels}
+    if regions and lost:
+        raise ValueError(
+            f"{REGION.flag}: no region has {', '.join(sorted(lost))}, which would never be trained"
+        )
+    return tuple(regions)
+
+
+def _require_known(option: Option, names: Iterable[str], among: Iterable[Label | Region]) -> None:
+    known = [each.name for each in among]
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"{option.flag}: expected some of {', '.join(known)}, got {', '.join(unknown)}")
 
 
 def _two(option: Option, text: str, separator: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from nnunet_ext.clinical_io.dicom_slice import Slice, slices_of
 from nnunet_ext.clinical_io.findings import CaseError
 
 STRUCTURE_SET = "RTSTRUCT"
+SEGMENTATION = "SEG"
 IMAGE_MODALITIES = ("CT", "MR", "PT")
 # What else may say of an image that it is a sketch for planning a scan, not a slice of one.
 _SKETCHES = ("LOCALIZER", "SCOUT", "TOPOGRAM")
@@ -95,11 +96,13 @@ class DicomFolder:
     Attributes:
         series: every series of images but sketches, sorted by its UID.
         structure_sets: files with contours (RTSTRUCT), sorted.
-        others: number of DICOM files that are neither, such as dose, reports and scouts.
+        segmentations: number of files with labels in voxels (DICOM SEG), which nothing here reads.
+        others: number of DICOM files that are none of these, such as dose, reports and scouts.
     """
 
     series: tuple[SeriesHeaders, ...]
     structure_sets: tuple[Path, ...]
+    segmentations: int
     others: int
 
     @property
@@ -126,17 +129,19 @@ def find_dicom(folder: Path) -> DicomFolder:
         ()
     """
     images: dict[str, list[tuple[Dataset, Path]]] = {}
-    structure_sets, others = [], 0
+    structure_sets, segmentations, others = [], 0, 0
     for file, header in _headers(folder):
         modality = header.get("Modality", "")
         if modality == STRUCTURE_SET:
             structure_sets.append(file)
         elif modality in IMAGE_MODALITIES and "Rows" in header and not _is_sketch(header):
             images.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((header, file))
+        elif modality == SEGMENTATION:
+            segmentations += 1
         else:
             others += 1
     series = tuple(_series(uid, images[uid]) for uid in sorted(images))
-    return DicomFolder(series, tuple(structure_sets), others)
+    return DicomFolder(series, tuple(structure_sets), segmentations, others)
 
 
 def patient_of(header: Dataset) -> Patient:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,15 +76,31 @@ def read_series(headers: SeriesHeaders) -> DicomVolume:
     ordered = stack(headers.slices)
     voxels, dropped = _read_pixels(ordered)
     image = SimpleITK.GetImageFromArray(_smallest_type(voxels))
-    first = ordered.first
-    image.SetSpacing((*first.pixel_mm, ordered.spacing_mm))
-    image.SetOrigin(first.position_mm.tolist())
-    image.SetDirection(np.column_stack([*first.axes, first.normal]).ravel().tolist())
+    _place(image, ordered)
     notes: tuple[Note, ...] = ()
     if dropped:
         notes = (Note("duplicate-slice", f"{dropped} images were there twice; one of each was kept"),)
     slices = tuple(place[0] for place in ordered.places)
     return DicomVolume(image=image, notes=notes, slices=slices, headers=headers)
+
+
+def grid_of(headers: SeriesHeaders) -> SimpleITK.Image:
+    """An image without content on the grid that :func:`read_series` gives, from the headers alone.
+
+    Raises:
+        CaseError: as :func:`~nnunet_ext.clinical_io.dicom_order.stack`.
+    """
+    ordered = stack(headers.slices)
+    image = SimpleITK.Image(*ordered.first.size, len(ordered.places), SimpleITK.sitkUInt8)
+    _place(image, ordered)
+    return image
+
+
+def _place(image: SimpleITK.Image, ordered: Stack) -> None:
+    first = ordered.first
+    image.SetSpacing((*first.pixel_mm, ordered.spacing_mm))
+    image.SetOrigin(first.position_mm.tolist())
+    image.SetDirection(np.column_stack([*first.axes, first.normal]).ravel().tolist())
 
 
 def _read_pixels(ordered: Stack) -> tuple[NDArray[np.float32], int]:
@@ -177,45 +192,3 @@ def _smallest_type(voxels: NDArray[np.float32]) -> NDArray[np.generic]:
             if np.array_equal(whole, voxels):
                 return whole
     return voxels
-
-
-def choose_series(
-    candidates: Sequence[SeriesHeaders], *, modality: str, referenced: str = ""
-) -> tuple[SeriesHeaders, tuple[Note, ...]]:
-    """The one series of a modality.
-
-    Args:
-        candidates: all series of a patient.
-        modality: which to take.
-        referenced: SeriesInstanceUID that a structure set was drawn on; decides between several.
-
-    Returns:
-        The series, and a note where it was chosen among several.
-
-    Raises:
-        CaseError: ``missing-channel`` where there is none, ``mixed-series`` where it is not clear which.
-
-    Example:
-        >>> choose_series([], modality="CT")
-        Traceback (most recent call last):
-        nnunet_ext.clinical_io.findings.CaseError: missing-channel: there is no CT series; \
-add it to the case's folder
-    """
-    fitting = [s for s in candidates if s.modality == modality]
-    if not fitting:
-        raise CaseError(
-            "missing-channel",
-            reason=f"there is no {modality} series",
-            remedy="add it to the case's folder",
-        )
-    if len(fitting) == 1:
-        return fitting[0], ()
-    named = [s for s in fitting if s.uid == referenced]
-    if len(named) == 1:
-        text = f"of {len(fitting)} {modality} series the one was taken on which the structures were drawn"
-        return named[0], (Note("mixed-series", text),)
-    raise CaseError(
-        "mixed-series",
-        reason=f"there are {len(fitting)} {modality} series, and nothing says which is meant",
-        remedy="leave one in the case's folder",
-    )

@@ -38,11 +38,24 @@ _SINGLE: Mapping[str, tuple[str, ...]] = {
     "Pituitary": ("hypophysis", "pituitary gland", "垂体"),
     "SpinalCord": ("spinal cord", "cord", "myelon", "脊髓"),
     "Bone_Mandible": ("mandible", "mandibula", "下颌骨"),
+    # RCA and LCA are carotid arteries as often.
+    "A_Coronary": (
+        "coronary",
+        "coronaries",
+        "coronary artery",
+        "coronary arteries",
+        "coronary tree",
+        "冠脉",
+        "冠状动脉",
+    ),
+    "A_LAD": ("lad", "left anterior descending", "left anterior descending artery", "前降支", "左前降支"),
+    "A_Cflx": ("lcx", "circumflex", "left circumflex", "left circumflex artery", "回旋支", "左回旋支"),
 }
 _PAIRED: Mapping[str, tuple[str, ...]] = {
     "Eye": ("eyeball", "eye ball", "globe", "bulbus", "眼", "眼球"),
     "Lens": ("eye lens", "晶体", "晶状体"),
     "OpticNrv": ("optic nerve", "optical nerve", "opt nerve", "on", "n opticus", "视神经"),
+    "A_Coronary": ("coronary", "coronary artery", "冠脉", "冠状动脉"),
     "Parotid": ("parotid gland", "glnd parotid", "parotis", "腮腺"),
     "Glnd_Submand": ("submandibular", "submandibular gland", "颌下腺"),
     "Cochlea": ("耳蜗",),

@@ -18,6 +18,7 @@ from public_datasets import (
     convert,
     dataset_of,
     drawn,
+    label_manager,
     note_codes,
     on,
     refusals,
@@ -122,6 +123,22 @@ def test_the_tumor_alone_and_patients_without_one(tmp_path: Path) -> None:
     check_description(dataset, channels={"0": "CT"}, labels={"background": 0, "tumor": 1}, training=5)
 
 
+def test_the_whole_liver_and_the_tumor_in_it_as_regions(tmp_path: Path) -> None:
+    source, out = tmp_path / "LiTS", tmp_path / "raw"
+    images = {n: write_lits(source, n, label=drawn(1) if n == 2 else TRUTH) for n in range(5)}
+    assert convert("lits", source, out, "--target", "regions") == 0
+    dataset = dataset_of("lits", out)
+    for number, image in images.items():
+        check_case(dataset, f"LiTS_{number:03d}", image, drawn(1) if number == 2 else TRUTH)
+    regions = {"background": 0, "whole liver": [1, 2], "tumor": [2]}
+    check_description(dataset, channels={"0": "CT"}, labels=regions, training=5)
+    labels = label_manager(dataset)
+    assert labels.foreground_regions == [(1, 2), (2,)]
+    # A voxel that is predicted in both is tumor, one in the outer alone is liver.
+    predicted = np.array([[0, 1, 1], [0, 0, 1]])[:, None, None]
+    assert labels.convert_probabilities_to_segmentation(predicted).tolist() == [[[0, 1, 2]]]
+
+
 def test_no_liver_or_another_value_is_refused(tmp_path: Path) -> None:
     source, out = tmp_path / "LiTS", tmp_path / "raw"
     for number, label in enumerate([TRUTH] * 5 + [drawn(0, 0, 2), drawn(1, 0, 3), drawn(1)]):
@@ -176,6 +193,20 @@ def test_what_the_list_of_the_decathlon_names_must_be_there(tmp_path: Path) -> N
         "liver_131": "missing-channel",
     }
     check_description(dataset, channels={"0": "CT"}, labels={"background": 0, "tumor": 1}, training=5)
+
+
+def test_new_patients_of_the_decathlon_need_no_list(tmp_path: Path) -> None:
+    source, out = tmp_path / "Task03_Liver", tmp_path / "raw"
+    write_decathlon(source, training=5)
+    assert convert("msd-liver", source, out, "--target", "tumor") == 0
+    new = scan(77)
+    save(new, tmp_path / "new" / "imagesTs" / "tomorrow.nii.gz", axes="RAS")
+    (tmp_path / "new" / "imagesTs" / "._tomorrow.nii.gz").write_bytes(b"x")
+    dataset = dataset_of("msd-liver", out)
+    before = set((dataset / "imagesTs").iterdir())
+    assert convert("msd-liver", tmp_path / "new", out, "--like", "7") == 0
+    (written,) = set((dataset / "imagesTs").iterdir()) - before
+    check_case(dataset, written.name.removesuffix("_0000.nii.gz"), new, None)
 
 
 @pytest.mark.parametrize(

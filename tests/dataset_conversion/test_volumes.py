@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
+from nnunet_ext.dataset_conversion.declaration import Conversion, Label, Region
+from nnunet_ext.dataset_conversion.description import write_description
+from nnunet_ext.dataset_conversion.registry import converter
 from public_datasets import (
     cases_of,
     check_case,
@@ -17,6 +21,7 @@ from public_datasets import (
     dataset_of,
     description_of,
     drawn,
+    label_manager,
     on,
     refusals,
     save,
@@ -29,6 +34,9 @@ TRUTH = drawn(2, 1, 3)
 LABELS = ("--label", "Eye_L=1", "--label", "Eye_R=2", "--label", "GTV=255:may_be_absent")
 FOLDERS = ("--channel", "CT=CT*.nii.gz", "--label-file", "*mask*.nii.gz", *LABELS)
 PAIR = ("--pair", "Eye_L,Eye_R")
+
+
+REGIONS = ("--region", "Eyes=Eye_L,Eye_R", "--region", "Right=Eye_R", "--region", "Rest=GTV")
 
 
 def published(numbers: np.ndarray) -> np.ndarray:
@@ -97,6 +105,32 @@ def test_a_flat_folder_with_two_channels_and_patients_by_name(tmp_path: Path) ->
         twins = [{named(out)[f"p{n}_scan1"], named(out)[f"p{n}_scan2"]} for n in range(1, 6)]
         assert set(split["val"]) in twins
     assert "laterality" not in description_of(dataset)
+
+
+def test_regions_in_place_of_labels(tmp_path: Path) -> None:
+    source, out = tmp_path / "hospital", tmp_path / "raw"
+    images = {name: write(source, in_folder(name), seed) for seed, name in enumerate("abcde", start=1)}
+    assert convert("volumes", source, out, *FOLDERS, *REGIONS, "--pair", "Eyes,Right") == 0
+    dataset = dataset_of("volumes", out)
+    for name, image in images.items():
+        check_case(dataset, named(out)[name], image, TRUTH)
+    labels = {"background": 0, "Eyes": [1, 2], "Right": [2], "Rest": [3]}
+    check_description(dataset, channels={"0": "CT"}, labels=labels, training=5)
+    assert label_manager(dataset).foreground_regions == [(1, 2), (2,), (3,)]
+    assert description_of(dataset)["regions_class_order"] == [1, 2, 3]
+
+
+def test_ignore_stays_beside_regions(tmp_path: Path) -> None:
+    labels = (Label("Eye"), Label("Lens", "may_be_undrawn"))
+    eyes = replace(
+        converter("volumes"),
+        labels=labels,
+        regions=(Region("Whole", ("Eye", "Lens")), Region("Lens", ("Lens",))),
+    )
+    write_description(Conversion(eyes, tmp_path, tmp_path), [])
+    manager = label_manager(tmp_path)
+    assert manager.ignore_label == 3
+    assert manager.foreground_regions == [(1, 2), (2,)]
 
 
 def test_patients_from_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -169,7 +203,13 @@ def test_a_case_that_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
         ((*FOLDERS, "--label", "ignore=7"), "--label: ignore is there already"),
         ((*FOLDERS, "--label", "x=0"), "a whole number above 0"),
         ((*FOLDERS, "--label", "x=7:sometimes"), ":may_be_undrawn; got 'x=7:sometimes'"),
-        ((*FOLDERS, "--pair", "Eye_L,Lens_R"), "--pair: there are no labels Lens_R"),
+        ((*FOLDERS, "--pair", "Eye_L,Lens_R"), "--pair: expected some of Eye_L, Eye_R, GTV, got Lens_R"),
+        ((*FOLDERS, *REGIONS, *PAIR), "--pair: expected some of Eyes, Right, Rest, got Eye_L, Eye_R"),
+        ((*FOLDERS, "--region", "Eyes=Eye_L,Lens"), "--region: expected some of Eye_L, Eye_R, GTV, got Lens"),
+        ((*FOLDERS, "--region", "Eyes"), "--region: expected NAME=LABEL,..., got 'Eyes'"),
+        ((*FOLDERS, *REGIONS[:-2]), "--region: no region has GTV, which would never be trained"),
+        ((*FOLDERS, *REGIONS, "--region", "Eyes=GTV"), "--region: Eyes is there already"),
+        ((*FOLDERS, "--region", "Eyes=Eye_R,Eye_L", *REGIONS[2:]), "Eye_R, the first label of Eyes, is in a"),
         ((*FOLDERS, "--pair", "Eye_L"), "--pair: expected LEFT,RIGHT"),
         ((*FOLDERS, "--group-by", "patient_*"), "--group-by: expected a pattern with {patient}"),
         ((*FOLDERS, "--group-by", "missing.csv"), "missing.csv"),

@@ -15,6 +15,7 @@ import SimpleITK
 from clinical_images import placed
 from nnunet_ext.dataset_conversion.registry import converter
 from nnunetv2.experiment_planning import verify_dataset_integrity as nnunet
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from numpy.typing import NDArray
 
 from nnunet_ext.cli.main import main
@@ -113,7 +114,7 @@ def description_of(dataset: Path) -> dict[str, Any]:
 
 
 def check_description(
-    dataset: Path, *, channels: Mapping[str, str], labels: Mapping[str, int], training: int
+    dataset: Path, *, channels: Mapping[str, str], labels: Mapping[str, int | list[int]], training: int
 ) -> None:
     """Raise unless ``dataset.json`` says so, and nnU-Net finds the dataset whole."""
     content = description_of(dataset)
@@ -122,6 +123,12 @@ def check_description(
     assert content["numTraining"] == training
     assert len(list((dataset / "labelsTr").iterdir())) == training
     verify(dataset)
+
+
+def label_manager(dataset: Path) -> LabelManager:
+    """What nnU-Net makes of the labels or regions of a dataset."""
+    content = description_of(dataset)
+    return LabelManager(content["labels"], content.get("regions_class_order"))
 
 
 def verify(dataset: Path) -> None:
