@@ -7,18 +7,14 @@ in SimpleITK's order (x, y, z); the functions that users call take (z, y, x).
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from nnunet_ext.clinical_io.grids import image_of
+from nnunet_ext.clinical_io.grids import GRID_TOLERANCE_MM, corner_distance_mm, image_of
 from nnunet_ext.preparation.errors import PreparationError
-
-# Grids that agree to this are one: NIfTI keeps geometry in float32, which is about 1e-5 mm at 100 mm.
-SAME_GRID_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -57,14 +53,6 @@ class Grid:
         """World coordinates of voxel indices (x, y, z), of shape (..., 3)."""
         world: NDArray[np.float64] = np.asarray(index_vox) @ self.matrix.T + np.asarray(self.origin_mm)
         return world
-
-    def same_as(self, other: Grid, tolerance_mm: float = SAME_GRID_MM) -> bool:
-        """Whether both have the same voxels: no corner lies further than ``tolerance_mm`` from its fellow."""
-        if self.size_vox != other.size_vox:
-            return False
-        corners = np.array(list(itertools.product(*((0.0, n - 1.0) for n in self.size_vox))))
-        distance = np.linalg.norm(self.world_mm(corners) - other.world_mm(corners), axis=1)
-        return bool(distance.max() <= tolerance_mm)
 
     def with_spacing(self, spacing_mm: tuple[float, float, float]) -> Grid:
         """The grid of another spacing about the same center.
@@ -154,12 +142,11 @@ def check_same_grid(image: sitk.Image, reference: sitk.Image, *, what: str, refe
     Raises:
         PreparationError: ``grids-differ``.
     """
-    ours, theirs = Grid.of(image), Grid.of(reference)
-    if not ours.same_as(theirs):
+    if corner_distance_mm(image, reference) > GRID_TOLERANCE_MM:
         raise PreparationError(
             "grids-differ",
-            f"expected {what} on the grid of {reference_name} (within {SAME_GRID_MM} mm), got {_words(ours)} "
-            f"instead of {_words(theirs)}",
+            f"expected {what} on the grid of {reference_name} (within {GRID_TOLERANCE_MM} mm), got "
+            f"{_words(Grid.of(image))} instead of {_words(Grid.of(reference))}",
             "register or resample the one onto the other first",
         )
 

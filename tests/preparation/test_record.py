@@ -89,9 +89,9 @@ def test_steps_run_in_order_on_a_patient() -> None:
     grid = Grid.of(case.channels["CT"])
     assert grid.spacing_mm == (4, 3, 3)
     assert case.label is not None
-    assert Grid.of(case.channels["T1w"]).same_as(grid)
-    assert Grid.of(case.label).same_as(grid)
-    assert Grid.of(case.bodies["CT"]).same_as(grid)
+    assert Grid.of(case.channels["T1w"]) == grid
+    assert Grid.of(case.label) == grid
+    assert Grid.of(case.bodies["CT"]) == grid
     ct, mr = (sitk.GetArrayFromImage(case.channels[name]) for name in ("CT", "T1w"))
     assert ct.min() == -1
     assert ct.max() == 1
