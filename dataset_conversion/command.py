@@ -12,6 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, Option, configured, own_options
+from nnunet_ext.dataset_conversion.raw_folder import (
+    RAW,
+    WRONG_USAGE,
+    conclude,
+    existing_dataset,
+    folder_to_write,
+    raw_folder,
+)
 from nnunet_ext.dataset_conversion.registry import converter as converter_called
 
 if TYPE_CHECKING:
@@ -19,8 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
-RAW, PREPROCESSED = "nnUNet_raw", "nnUNet_preprocessed"
+PREPROCESSED = "nnUNet_preprocessed"
 
 ALIASES = Option(
     "--aliases",
@@ -60,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
     which.add_argument(
         "--like",
         metavar="DATASET",
-        help="new patients without labels into imagesTs of this dataset, its number or name; with the "
-        "options that it was converted with",
+        help="new patients without labels into imagesTs of this dataset (its number, name or folder), with "
+        "the options that it was converted with",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of nnU-Net raw datasets (${RAW})")
     parser.add_argument(
@@ -95,7 +102,7 @@ def run(args: argparse.Namespace, converter: Converter) -> int:
 
     try:
         dataset = _dataset(args, converter)
-        key_file = args.key or default_key_file(dataset)
+        key_file = args.key or default_key_file(dataset.name)
         outcome = _convert(args, converter, dataset, key_file)
         report = (dataset / (REPORT_OF_NEW if args.like else REPORT)).read_text(encoding="utf-8")
         if args.report is not None:
@@ -103,13 +110,9 @@ def run(args: argparse.Namespace, converter: Converter) -> int:
     except (ValueError, OSError) as error:
         logger.error("convert %s: %s", converter.name, error)
         return WRONG_USAGE
-    if outcome.splits_error:
-        logger.error("splits: %s", outcome.splits_error)
-    if outcome.refused:
-        logger.error("%d cases were refused; %s says which patients they are", len(outcome.refused), key_file)
-    summary = {"dataset": str(dataset), "written": len(outcome.written), "refused": len(outcome.refused)}
+    summary, code = conclude(outcome, dataset, key_file=key_file)
     print(report if args.json else json.dumps(summary))
-    return SOME_FAILED if outcome.refused or outcome.splits_error else DONE
+    return code
 
 
 def _convert(args: argparse.Namespace, converter: Converter, dataset: Path, key_file: Path) -> Outcome:
@@ -146,18 +149,9 @@ def _convert(args: argparse.Namespace, converter: Converter, dataset: Path, key_
 
 def _dataset(args: argparse.Namespace, converter: Converter) -> Path:
     """The folder to write, or that of the dataset which --like names."""
-    out = args.out or os.environ.get(RAW)
-    if out is None:
-        raise ValueError(f"set {RAW} or give --out")
-    if args.like is None:
-        if not 1 <= args.dataset_id <= 999:
-            raise ValueError(f"--dataset-id must be 1 to 999, got {args.dataset_id}")
-        return Path(out) / f"Dataset{args.dataset_id:03d}_{converter.title}"
-    pattern = f"Dataset{int(args.like):03d}_*" if args.like.isdecimal() else args.like
-    found = [folder for folder in Path(out).glob(pattern) if folder.is_dir()]
-    if len(found) != 1:
-        raise ValueError(f"expected one dataset {args.like} in {out}, got {len(found)}")
-    return found[0]
+    if args.like is not None:
+        return existing_dataset(args.like, raw=args.out)
+    return folder_to_write(args.dataset_id, converter.title, raw=raw_folder(args.out))
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> None:

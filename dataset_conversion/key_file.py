@@ -23,9 +23,9 @@ from nnunet_ext.files import whole_file
 VERSION = 1
 
 
-def default_key_file(dataset: Path) -> Path:
-    """Where the key of a dataset lies unless the user says otherwise."""
-    return Path.home() / ".nnunet_ext" / "keys" / f"{dataset.name}.json"
+def default_key_file(dataset: str) -> Path:
+    """Where the key of the dataset of a name lies unless the user says otherwise."""
+    return Path.home() / ".nnunet_ext" / "keys" / f"{dataset}.json"
 
 
 @dataclass

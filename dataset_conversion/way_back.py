@@ -135,15 +135,14 @@ def named_masks(numbers: NDArray[np.generic], description: Mapping[str, Any]) ->
     return masks
 
 
-def describe(prediction: Path) -> tuple[Mapping[str, Any], str]:
-    """Content of ``dataset.json`` beside a prediction, and the name of the dataset that was trained on.
+def dataset_of(predictions: Path) -> str:
+    """Name of the dataset that a folder of predictions was trained on.
 
     Raises:
-        OSError: nnU-Net's ``dataset.json`` or ``plans.json`` is not there.
+        OSError: nnU-Net's ``plans.json`` is not there.
     """
-    description = json.loads((prediction.parent / "dataset.json").read_text(encoding="utf-8"))
-    plans = json.loads((prediction.parent / "plans.json").read_text(encoding="utf-8"))
-    return description, str(plans["dataset_name"])
+    plans = json.loads((predictions / "plans.json").read_text(encoding="utf-8"))
+    return str(plans["dataset_name"])
 
 
 def _series(folder: Path, modality: str) -> DicomVolume:

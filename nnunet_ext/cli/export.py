@@ -54,17 +54,14 @@ def run(args: argparse.Namespace) -> int:
     """Write the RTSTRUCT and print its structures as JSON; returns the exit code."""
     from nnunet_ext.clinical_io import CaseError
     from nnunet_ext.dataset_conversion.key_file import KeyFile, default_key_file
-    from nnunet_ext.dataset_conversion.way_back import describe, export
+    from nnunet_ext.dataset_conversion.way_back import dataset_of, export
 
     try:
-        if args.dataset_json is not None:
-            description = json.loads(args.dataset_json.read_text(encoding="utf-8"))
+        beside = args.prediction.parent
+        description = json.loads((args.dataset_json or beside / "dataset.json").read_text(encoding="utf-8"))
         key = None
-        if args.image is None or args.dataset_json is None:
-            beside, dataset = describe(args.prediction)
-            description = beside if args.dataset_json is None else description
         if args.image is None:
-            key = KeyFile.read(args.key or default_key_file(Path(dataset)))
+            key = KeyFile.read(args.key or default_key_file(dataset_of(beside)))
         done = export(
             args.prediction,
             args.series,

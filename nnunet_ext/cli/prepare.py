@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,6 @@ examples:
 
 exit code: 0 done, 1 some cases were refused, 2 wrong usage or environment
 """
-RAW = "nnUNet_raw"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         nargs="?",
-        type=Path,
         metavar="SRC",
-        help="raw dataset, its folder or name, or images",
+        help="raw dataset, its number, name or folder, or a folder of images",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--steps", type=Path, metavar="FILE", help="preparation.json to run on a dataset")
-    what.add_argument("--like", type=Path, metavar="DATASET", help="run the steps of this dataset on images")
+    what.add_argument("--like", metavar="DATASET", help="run the steps of this dataset on images")
     what.add_argument("--example", choices=("ct", "mr-on-ct"), help="print a preparation.json")
     parser.add_argument("--dataset-id", type=int, metavar="N", help="number of the prepared dataset")
     parser.add_argument("--name", default="Prepared", help="its name, DatasetNNN_NAME (Prepared)")
@@ -79,47 +76,43 @@ def run(args: argparse.Namespace) -> int:
 def _dataset(args: argparse.Namespace) -> int:
     from nnunet_ext.dataset_conversion.key_file import default_key_file
     from nnunet_ext.dataset_conversion.prepare import prepare_dataset
+    from nnunet_ext.dataset_conversion.raw_folder import (
+        conclude,
+        existing_dataset,
+        folder_to_write,
+        raw_folder,
+    )
     from nnunet_ext.preparation import read_preparation
 
-    out = args.out or os.environ.get(RAW)
-    if out is None or args.dataset_id is None or not 1 <= args.dataset_id <= 999:
-        raise ValueError(f"give --dataset-id, 1 to 999, and set {RAW} or give --out")
-    dataset = Path(out) / f"Dataset{args.dataset_id:03d}_{args.name}"
+    dataset = folder_to_write(args.dataset_id, args.name, raw=raw_folder(args.out))
+    key_file = args.key or default_key_file(dataset.name)
     outcome = prepare_dataset(
-        _found(args.source),
+        existing_dataset(args.source, raw=None),
         dataset,
         read_preparation(args.steps),
-        key_file=args.key or default_key_file(dataset),
+        key_file=key_file,
         workers=args.workers,
         progress=not args.no_pbar,
     )
-    if outcome.splits_error:
-        logger.error("splits: %s", outcome.splits_error)
-    summary = {"dataset": str(dataset), "written": len(outcome.written), "refused": len(outcome.refused)}
+    summary, code = conclude(outcome, dataset, key_file=key_file)
     print(json.dumps(summary))
-    return 1 if outcome.refused or outcome.splits_error else 0
+    return code
 
 
 def _images(args: argparse.Namespace) -> int:
     from nnunet_ext.dataset_conversion.prepare import prepare_images
+    from nnunet_ext.dataset_conversion.raw_folder import existing_dataset
 
     if args.out is None:
         raise ValueError("give --out, a folder for the prepared images")
-    done = prepare_images(args.source, args.out, like=_found(args.like), progress=not args.no_pbar)
+    like = existing_dataset(args.like, raw=None)
+    done = prepare_images(Path(args.source), args.out, like=like, progress=not args.no_pbar)
     for case, entry in done.cases.items():
         if "code" in entry:
             logger.warning("%s refused: %s: %s; %s", case, entry["code"], entry["reason"], entry["remedy"])
     written = len(done.cases) - done.refused
     print(json.dumps({"images": str(args.out), "written": written, "refused": done.refused}))
     return 1 if done.refused else 0
-
-
-def _found(dataset: Path) -> Path:
-    """A dataset by its folder, or by its name among the raw ones."""
-    raw = os.environ.get(RAW)
-    if not dataset.is_dir() and raw is not None and (Path(raw) / dataset).is_dir():
-        return Path(raw) / dataset
-    return dataset
 
 
 def _example(name: str) -> str:
