@@ -19,7 +19,7 @@ from nnunet_ext.dataset_conversion.key_file import KeyFile
 from nnunet_ext.dataset_conversion.pool import run_cases
 from nnunet_ext.dataset_conversion.records import FILE_ENDING, RECORDS, CaseResult, case_of
 from nnunet_ext.dataset_conversion.splits import FILE as SPLITS
-from nnunet_ext.dataset_conversion.splits import grouped_splits, refuse_other_splits
+from nnunet_ext.dataset_conversion.splits import grouped_splits, refuse_other_splits, splits_kept
 from nnunet_ext.dataset_conversion.undrawn import joined
 
 from nnunet_ext.files import write_text
@@ -90,7 +90,7 @@ def convert(
         informed = replace(conversion, boxes=joined(result.boxes for result in results.values()))
         results |= run_cases(informed, undrawn, key, workers=workers, progress=progress)
     ordered = tuple(results[name] for name in sorted(results))
-    outcome = Outcome(ordered, _write_splits(ordered, key, dataset, preprocessed))
+    outcome = Outcome(ordered, _write_splits(conversion, ordered, key, preprocessed))
     splits = "refused" if outcome.splits_error else "written" if (dataset / SPLITS).exists() else "none"
     write_report(conversion, ordered, splits=splits)
     if outcome.written:
@@ -171,19 +171,21 @@ def _refuse_other_content(conversion: Conversion, named: Mapping[str, SourceCase
 
 
 def _write_splits(
-    results: Sequence[CaseResult], key: KeyFile, dataset: Path, preprocessed: Path | None
+    conversion: Conversion, results: Sequence[CaseResult], key: KeyFile, preprocessed: Path | None
 ) -> str:
-    patients = {
-        r.case: key.cases[r.case].get("patient", r.case) for r in results if r.error is None and r.is_training
-    }
-    (dataset / SPLITS).unlink(missing_ok=True)
-    if not patients:
-        return ""
+    """Write the splits of the training cases, or those of another dataset; what is wrong with them."""
+    file = conversion.dataset / SPLITS
+    file.unlink(missing_ok=True)
+    training = [r.case for r in results if r.error is None and r.is_training]
     try:
-        splits = grouped_splits(patients)
-        write_text(dataset / SPLITS, json.dumps(splits, indent=4) + "\n")
-        if preprocessed is not None:
-            refuse_other_splits(splits, preprocessed=preprocessed)
+        if conversion.splits_from is not None:
+            splits = splits_kept(conversion.splits_from, training)
+        else:
+            splits = grouped_splits({case: key.cases[case].get("patient", case) for case in training})
+        if splits:
+            write_text(file, json.dumps(splits, indent=4) + "\n")
+            if preprocessed is not None:
+                refuse_other_splits(splits, preprocessed=preprocessed)
     except ValueError as error:
         return str(error)
     return ""

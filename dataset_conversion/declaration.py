@@ -181,6 +181,7 @@ class Conversion:
         options: the converter's own options with their values.
         preparation: what is done with every case before it is checked.
         boxes: where undrawn structures may be, once every case was looked at; None before.
+        splits_from: dataset whose splits are kept, if it has any; None draws new ones.
     """
 
     converter: Converter
@@ -189,6 +190,7 @@ class Conversion:
     options: Options = field(default_factory=dict)
     preparation: Preparation | None = None
     boxes: Mapping[str, Any] | None = None
+    splits_from: Path | None = None
 
 
 def configured(converter: Converter, options: Options) -> Converter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,11 @@ from nnunet_ext.dataset_conversion.convert import Outcome, convert
 from nnunet_ext.dataset_conversion.declaration import Conversion, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.raw_dataset import CHANNELS, ENDING, converter_of, discover_images, read
 from nnunet_ext.dataset_conversion.records import FILE_ENDING
-from nnunet_ext.dataset_conversion.splits import FILE as SPLITS
 from tqdm import tqdm
 
 from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.clinical_io.volumes import write_image
-from nnunet_ext.files import whole_file, write_text
+from nnunet_ext.files import write_text
 from nnunet_ext.preparation import FILE_NAME, Preparation, read_preparation
 
 REPORT = "preparation_report.json"
@@ -60,14 +58,8 @@ def prepare_dataset(
         OSError: something cannot be read or written.
     """
     converter, options = converter_of(source, title=dataset.name.partition("_")[2])
-    conversion = Conversion(converter, source, dataset, options, preparation)
-    outcome = convert(conversion, key_file=key_file, workers=workers, progress=progress)
-    (dataset / SPLITS).unlink(missing_ok=True)
-    if (source / SPLITS).exists():
-        with whole_file(dataset / SPLITS) as temporary:
-            shutil.copyfile(source / SPLITS, temporary)
-        return Outcome(outcome.results, _lost_by(source / SPLITS, outcome))
-    return Outcome(outcome.results)
+    conversion = Conversion(converter, source, dataset, options, preparation, splits_from=source)
+    return convert(conversion, key_file=key_file, workers=workers, progress=progress)
 
 
 def prepare_images(images: Path, out: Path, *, like: Path, progress: bool) -> PreparedImages:
@@ -123,10 +115,3 @@ def _write(channels: Sequence[SimpleITK.Image], targets: Sequence[Path]) -> None
     """Channel 0 last: nnU-Net lists a case by its images."""
     for image, target in reversed(list(zip(channels, targets, strict=True))):
         write_image(image, target, staging=target.parent.parent)
-
-
-def _lost_by(splits: Path, outcome: Outcome) -> str:
-    """nnU-Net stops at a split that names a case which was refused."""
-    named = {case for split in json.loads(splits.read_text(encoding="utf-8")) for case in split["train"]}
-    lost = sorted(named & {result.case for result in outcome.refused})
-    return f"the splits name {len(lost)} cases that were refused, such as {lost[0]}" if lost else ""

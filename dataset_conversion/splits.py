@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ def grouped_splits(patients: Mapping[str, str]) -> Splits:
         patients: from the name of each training case to its patient.
 
     Returns:
-        Five splits; the same for the same cases and patients, whatever the patients are called.
+        Five splits, the same for the same cases and patients, whatever the patients are called; none where
+        there is no case.
 
     Raises:
         ValueError: fewer than five patients.
@@ -37,11 +38,13 @@ def grouped_splits(patients: Mapping[str, str]) -> Splits:
     cases: dict[str, list[str]] = {}
     for case in sorted(patients):
         cases.setdefault(patients[case], []).append(case)
-    if len(cases) < FOLDS:
+    if 0 < len(cases) < FOLDS:
         raise ValueError(
             f"five splits need five patients, got {len(cases)} with {len(patients)} cases; add patients, or "
             "train with fold all"
         )
+    if not cases:
+        return []
     # By the first case of each, so that hashes of patients decide nothing.
     order = sorted(cases.values())
     shuffled = [order[i] for i in np.random.RandomState(SEED).permutation(len(order))]
@@ -52,6 +55,31 @@ def grouped_splits(patients: Mapping[str, str]) -> Splits:
         {"train": sorted(set(patients) - set(fold)), "val": sorted(fold)}
         for fold in sorted(folds, key=lambda f: min(f))
     ]
+
+
+def splits_kept(dataset: Path, cases: Collection[str]) -> Splits:
+    """The splits of another dataset without the cases that were refused; none where it has none.
+
+    Args:
+        dataset: which knows which cases are one patient.
+        cases: training cases that there are now.
+
+    Raises:
+        ValueError: nothing is left to train on, or to validate.
+        OSError: they cannot be read.
+    """
+    file = dataset / FILE
+    if not file.exists():
+        return []
+    found: Splits = json.loads(file.read_text(encoding="utf-8"))
+    splits = [{part: [c for c in named if c in cases] for part, named in split.items()} for split in found]
+    for fold, split in enumerate(splits):
+        if not all(split.values()):
+            raise ValueError(
+                f"in fold {fold} of {file} no case is left to train on or to validate; add cases, or give "
+                "that dataset other splits"
+            )
+    return splits
 
 
 def refuse_other_splits(splits: Splits, *, preprocessed: Path) -> None:

@@ -93,12 +93,17 @@ def test_the_couch_is_gone_and_everything_else_is_as_it_was(raw: Path, steps: Pa
     assert description["labels"] == LABELS
     assert description["regions_class_order"] == [1, 2]
     assert description["laterality"] == {"pairs": [], "axis": 2}
-    assert (done / "splits_final.json").read_bytes() == (raw / "splits_final.json").read_bytes()
+    splits = [json.loads((folder / "splits_final.json").read_text()) for folder in (done, raw)]
+    assert splits[0] == splits[1]
     verify_dataset_integrity(str(done), num_processes=1)
 
 
 def test_new_images_get_exactly_the_steps_of_the_dataset(
-    raw: Path, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path,
+    steps: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     prepare(raw, steps)
     done = raw.parent / "Dataset021_Prepared"
@@ -109,6 +114,8 @@ def test_new_images_get_exactly_the_steps_of_the_dataset(
         (new / file.name).write_bytes(file.read_bytes())
     _write(placed(np.full(SIZE, -1000, np.int16)), new / "air_0000.nii.gz")
     monkeypatch.setenv("nnUNet_raw", str(raw.parent))
+    assert main(["prepare", str(new), "--like", "3", "--out", str(out)]) == 2
+    assert "expected one dataset 3 in" in caplog.text
     assert main(["prepare", str(new), "--like", done.name, "--out", str(out), "--no-pbar"]) == 1
     for name in ("case_0", "case_1"):
         expected = read(done / "imagesTr" / f"{name}_0000.nii.gz")
@@ -119,22 +126,28 @@ def test_new_images_get_exactly_the_steps_of_the_dataset(
     assert sorted(p.name for p in out.glob("*.nii.gz")) == ["case_0_0000.nii.gz", "case_1_0000.nii.gz"]
 
 
-def test_a_refused_case_that_a_split_names_is_told(
-    raw: Path, steps: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    _write(placed(np.full(SIZE, -1000, np.int16)), raw / "imagesTr" / "case_1_0000.nii.gz")
+def test_a_refused_case_leaves_the_splits(raw: Path, steps: Path, caplog: pytest.LogCaptureFixture) -> None:
+    air = placed(np.full(SIZE, -1000, np.int16))
+    _write(air, raw / "imagesTr" / "case_1_0000.nii.gz")
     assert prepare(raw, steps) == 1
     assert "case_1 refused" in caplog.text
-    assert "the splits name 1 cases that were refused, such as case_1" in caplog.text
+    splits = raw.parent / "Dataset021_Prepared" / "splits_final.json"
+    assert json.loads(splits.read_text()) == [{"train": ["case_0"], "val": ["case_2"]}]
+    _write(air, raw / "imagesTr" / "case_2_0000.nii.gz")
+    assert prepare(raw, steps) == 1
+    assert "in fold 0" in caplog.text
+    assert "no case is left to train on or to validate" in caplog.text
+    assert not splits.exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--steps", "STEPS"], "give the dataset"),
-        (["RAW", "--steps", "STEPS"], "--dataset-id"),
+        (["RAW", "--steps", "STEPS"], "set nnUNet_raw or give --out"),
+        (["RAW", "--steps", "STEPS", "--out", "o"], "expected --dataset-id from 1 to 999, got None"),
         (["RAW", "--steps", "missing.json", "--dataset-id", "3", "--out", "o"], "missing.json"),
-        (["nowhere", "--steps", "STEPS", "--dataset-id", "3", "--out", "o"], "nowhere"),
+        (["nowhere", "--steps", "STEPS", "--dataset-id", "3", "--out", "o"], "set nnUNet_raw"),
         (["RAW", "--like", "RAW"], "--out"),
         (["RAW", "--like", "RAW", "--out", "o"], "preparation.json"),
     ],
