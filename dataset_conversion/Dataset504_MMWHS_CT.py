@@ -19,35 +19,10 @@ Quirks (SPEC D1) and what is done about them:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from nnunet_ext.dataset_conversion import mmwhs
 from nnunet_ext.dataset_conversion.command import main
-from nnunet_ext.dataset_conversion.declaration import Converter, Options, ReadCase, SourceCase
 
-
-def discover(source: Path, options: Options) -> Sequence[SourceCase]:
-    """The cases of CT."""
-    return mmwhs.discover(source, modality="ct")
-
-
-def read(case: SourceCase, options: Options) -> ReadCase:
-    """Image and label of one case."""
-    return mmwhs.read(case, channel="CT")
-
-
-CONVERTER = Converter(
-    name="mmwhs-ct",
-    title="MMWHS_CT",
-    summary="MM-WHS 2017, CT: seven structures of the heart (paper 001)",
-    channels=("CT",),
-    labels=mmwhs.LABELS,
-    discover=discover,
-    read=read,
-    is_chiral=True,
-    reference=mmwhs.REFERENCE,
-)
+CONVERTER = mmwhs.converter("CT")
 
 if __name__ == "__main__":
-    main("mmwhs-ct")
+    main(CONVERTER.name)

@@ -22,35 +22,10 @@ Quirks (SPEC D1) and what is done about them:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from nnunet_ext.dataset_conversion import mmwhs
 from nnunet_ext.dataset_conversion.command import main
-from nnunet_ext.dataset_conversion.declaration import Converter, Options, ReadCase, SourceCase
 
-
-def discover(source: Path, options: Options) -> Sequence[SourceCase]:
-    """The cases of MR."""
-    return mmwhs.discover(source, modality="mr")
-
-
-def read(case: SourceCase, options: Options) -> ReadCase:
-    """Image and label of one case."""
-    return mmwhs.read(case, channel="MR")
-
-
-CONVERTER = Converter(
-    name="mmwhs-mr",
-    title="MMWHS_MR",
-    summary="MM-WHS 2017, MR: seven structures of the heart (paper 001)",
-    channels=("MR",),
-    labels=mmwhs.LABELS,
-    discover=discover,
-    read=read,
-    is_chiral=True,
-    reference=mmwhs.REFERENCE,
-)
+CONVERTER = mmwhs.converter("MR")
 
 if __name__ == "__main__":
-    main("mmwhs-mr")
+    main(CONVERTER.name)

@@ -25,25 +25,8 @@ from __future__ import annotations
 
 from nnunet_ext.dataset_conversion import synthrad
 from nnunet_ext.dataset_conversion.command import main
-from nnunet_ext.dataset_conversion.declaration import Converter, Options, ReadCase, SourceCase
 
-
-def read(case: SourceCase, options: Options) -> ReadCase:
-    """CT and outline of one patient."""
-    return synthrad.read(case, file="ct", channel="CT", partner="mr")
-
-
-CONVERTER = Converter(
-    name="synthrad-ct",
-    title="SynthRAD_CT",
-    summary="SynthRAD 2023 and 2025, Task 1: the CT of pairs of CT and MR (paper 001)",
-    channels=("CT",),
-    labels=synthrad.LABELS,
-    discover=synthrad.discover,
-    read=read,
-    options=(synthrad.REGION,),
-    reference=synthrad.REFERENCE,
-)
+CONVERTER = synthrad.converter("CT")
 
 if __name__ == "__main__":
-    main("synthrad-ct")
+    main(CONVERTER.name)

@@ -24,25 +24,8 @@ from __future__ import annotations
 
 from nnunet_ext.dataset_conversion import synthrad
 from nnunet_ext.dataset_conversion.command import main
-from nnunet_ext.dataset_conversion.declaration import Converter, Options, ReadCase, SourceCase
 
-
-def read(case: SourceCase, options: Options) -> ReadCase:
-    """MR and outline of one patient."""
-    return synthrad.read(case, file="mr", channel="MR", partner="ct")
-
-
-CONVERTER = Converter(
-    name="synthrad-mr",
-    title="SynthRAD_MR",
-    summary="SynthRAD 2023 and 2025, Task 1: the MR of pairs of CT and MR (paper 001)",
-    channels=("MR",),
-    labels=synthrad.LABELS,
-    discover=synthrad.discover,
-    read=read,
-    options=(synthrad.REGION,),
-    reference=synthrad.REFERENCE,
-)
+CONVERTER = synthrad.converter("MR")
 
 if __name__ == "__main__":
-    main("synthrad-mr")
+    main(CONVERTER.name)

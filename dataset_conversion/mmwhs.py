@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import SimpleITK
-from nnunet_ext.dataset_conversion.declaration import Label, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.volume_cases import by_name, files_below, read_pair, with_numbers
 
 from nnunet_ext.clinical_io import Note
@@ -22,13 +23,32 @@ STRAY = 421
 REFERENCE = "Zhuang et al., Medical Image Analysis 58, 2019; https://zmiclab.github.io/zxh/0/mmwhs/"
 
 
-def discover(source: Path, *, modality: Literal["ct", "mr"]) -> Sequence[SourceCase]:
+Modality = Literal["CT", "MR"]
+
+
+def converter(modality: Modality) -> Converter:
+    """The converter of one modality."""
+    return Converter(
+        name=f"mmwhs-{modality.lower()}",
+        title=f"MMWHS_{modality}",
+        summary=f"MM-WHS 2017, {modality}: seven structures of the heart (paper 001)",
+        channels=(modality,),
+        labels=LABELS,
+        discover=partial(discover, modality=modality),
+        read=partial(read, modality=modality),
+        is_chiral=True,
+        reference=REFERENCE,
+    )
+
+
+def discover(source: Path, options: Options, *, modality: Modality) -> Sequence[SourceCase]:
     """Cases of one modality in any depth; those of the test set have no label.
 
     Raises:
         ValueError: there is no such folder.
     """
-    found = by_name(files_below(source), rf"({modality}_(?:train|test)_\d+)_(?:image|label)\.nii(?:\.gz)?")
+    pattern = rf"({modality.lower()}_(?:train|test)_\d+)_(?:image|label)\.nii(?:\.gz)?"
+    found = by_name(files_below(source), pattern)
     return [
         SourceCase(
             source=name,
@@ -41,10 +61,10 @@ def discover(source: Path, *, modality: Literal["ct", "mr"]) -> Sequence[SourceC
     ]
 
 
-def read(case: SourceCase, *, channel: str) -> ReadCase:
+def read(case: SourceCase, options: Options, *, modality: Modality) -> ReadCase:
     """Image and label of one case; what lies beside an image of the test set is no label."""
-    found = read_pair(case, image="*_image.nii*", label="*_label.nii*", channel=channel)
-    if channel != "MR" or found.label is None:
+    found = read_pair(case, image="*_image.nii*", label="*_label.nii*", channel=modality)
+    if modality != "MR" or found.label is None:
         return with_numbers(found, VALUES)
     stray = int(np.count_nonzero(SimpleITK.GetArrayViewFromImage(found.label) == STRAY))
     if stray:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from nnunet_ext.dataset_conversion.declaration import Label, Option, Options, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.declaration import Converter, Label, Option, Options, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.volume_cases import file_of, files_below, read_pair, with_numbers
 
 from nnunet_ext.clinical_io import CaseError
@@ -20,6 +22,21 @@ REGION = Option(
     {"choices": (*REGIONS, "all"), "default": "all", "help": "cases of one region of the body only (all)"},
 )
 _FILE = re.compile(r"(?:ct|mr|mask)\.(?:nii\.gz|mha)")
+
+
+def converter(modality: Literal["CT", "MR"]) -> Converter:
+    """The converter of one half of the pairs."""
+    return Converter(
+        name=f"synthrad-{modality.lower()}",
+        title=f"SynthRAD_{modality}",
+        summary=f"SynthRAD 2023 and 2025, Task 1: the {modality} of pairs of CT and MR (paper 001)",
+        channels=(modality,),
+        labels=LABELS,
+        discover=discover,
+        read=partial(read, modality=modality, partner="MR" if modality == "CT" else "CT"),
+        options=(REGION,),
+        reference=REFERENCE,
+    )
 
 
 def discover(source: Path, options: Options) -> Sequence[SourceCase]:
@@ -41,13 +58,13 @@ def discover(source: Path, options: Options) -> Sequence[SourceCase]:
     ]
 
 
-def read(case: SourceCase, *, file: str, channel: str, partner: str) -> ReadCase:
+def read(case: SourceCase, options: Options, *, modality: str, partner: str) -> ReadCase:
     """One image of a pair with the outline of the body; a new patient need be no pair."""
-    found = read_pair(case, image=f"{file}.*", label="mask.*", channel=channel)
-    if case.is_training and file_of(case, f"{partner}.*") is None:
+    found = read_pair(case, image=f"{modality.lower()}.*", label="mask.*", channel=modality)
+    if case.is_training and file_of(case, f"{partner.lower()}.*") is None:
         raise CaseError(
             "missing-channel",
-            reason=f"the case has no {partner.upper()}: it is no pair",
+            reason=f"the case has no {partner}: it is no pair",
             remedy="add it, or leave the case out",
         )
     return with_numbers(found, {1: 1})
