@@ -47,6 +47,10 @@ CONVERTERS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Dataset514_BrainOAR",
             "hospital CT, T1w and T2w with an RTSTRUCT, organs of the optic pathway (paper 003)",
         ),
+        "coronary-cta": (
+            "Dataset515_CoronaryCTA",
+            "hospital CT angiography with a label volume or an RTSTRUCT, the coronary arteries (paper 000)",
+        ),
         "volumes": (
             "Dataset512_Volumes",
             "any NIfTI, NRRD or MetaImage volumes with a label file, by patterns of their names",

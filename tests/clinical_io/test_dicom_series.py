@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless, generate_uid
 
 from nnunet_ext.clinical_io.dicom_folder import find_dicom
-from nnunet_ext.clinical_io.dicom_series import choose_series, read_series
+from nnunet_ext.clinical_io.dicom_series import read_series
 from nnunet_ext.clinical_io.dicom_writer import save_slices
 from nnunet_ext.clinical_io.findings import CaseError
 from nnunet_ext.clinical_io.grids import corner_distance_mm
@@ -246,23 +246,13 @@ def test_scouts_doses_and_other_files_are_passed_over(tmp_path: Path) -> None:
     dose = copy.deepcopy(slices[0])
     dose.Modality = "RTDOSE"
     save_slices([dose], tmp_path / "dose")
+    voxels = copy.deepcopy(slices[0])
+    voxels.Modality = "SEG"
+    save_slices([voxels], tmp_path / "seg")
     (tmp_path / "notes.txt").write_text("a note")
     (tmp_path / "._0001.dcm").write_bytes(b"what macOS leaves")
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 132 + b"DICM")
     found = find_dicom(tmp_path)
     assert [len(s.slices) for s in found.series] == [6]
     assert found.others == 3
-
-
-def test_of_several_series_the_one_is_taken_that_structures_name(tmp_path: Path) -> None:
-    save_slices(ct_slices(volume(), description="soft"), tmp_path / "a")
-    save_slices(ct_slices(volume(), description="lung"), tmp_path / "b")
-    series = find_dicom(tmp_path).series
-    with pytest.raises(CaseError, match="mixed-series"):
-        choose_series(series, modality="CT")
-    for wanted in series:
-        chosen, notes = choose_series(series, modality="CT", referenced=wanted.uid)
-        assert chosen is wanted
-        assert [note.code for note in notes] == ["mixed-series"]
-    with pytest.raises(CaseError, match="missing-channel"):
-        choose_series(series, modality="MR")
+    assert found.segmentations == 1

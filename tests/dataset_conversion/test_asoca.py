@@ -56,7 +56,7 @@ def test_padding_is_clipped_and_told(tmp_path: Path) -> None:
     source, out = tmp_path / "src", tmp_path / "raw"
     for number in range(1, 6):
         write(source, "Normal", number)
-    padded = SimpleITK.GetArrayFromImage(scan(1))
+    padded = SimpleITK.GetArrayFromImage(brightened(scan(1), TRUTH, 400))
     padded[:, 0, :5] = -3000
     save(on(scan(1), padded), source / "Normal" / "CTCA" / "Normal_1.nrrd")
     broken = padded.copy()
@@ -69,6 +69,16 @@ def test_padding_is_clipped_and_told(tmp_path: Path) -> None:
     assert "60 voxels from -3000 HU" in cases_of(dataset)["ASOCA_Normal_01"]["notes"][0]
     assert note_codes(dataset, "ASOCA_Normal_03") == []
     assert refusals(dataset) == {"ASOCA_Normal_02": "hu-offset"}
+
+
+def test_labels_that_lie_on_vessels_only_when_flipped_are_refused(tmp_path: Path) -> None:
+    source, out = tmp_path / "src", tmp_path / "raw"
+    for number in range(1, 7):
+        write(source, "Normal", number)
+    image = brightened(scan(6), np.flip(TRUTH, 1), 400)
+    save(image, source / "Normal" / "CTCA" / "Normal_6.nrrd")
+    assert convert("asoca", source, out) == 1
+    assert refusals(dataset_of("asoca", out)) == {"ASOCA_Normal_06": "flipped-label"}
 
 
 def test_what_is_missing_or_broken_is_refused_alone(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from nnunet_ext.preparation import Preparation, write_preparation
 SIZES: Mapping[str, tuple[int, int, int]] = {
     "liver-target": (14, 28, 30),
     "coronary": (20, 48, 50),
+    "coronary-cta": (20, 48, 50),
     "whole-heart-ct": (16, 32, 34),
     "whole-heart-mr": (16, 32, 34),
     "lower-limb": (16, 48, 50),

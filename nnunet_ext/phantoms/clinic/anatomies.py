@@ -148,6 +148,7 @@ def placed(array: NDArray[Any], spacing_mm: Triple, origin_mm: Triple) -> Simple
 
 _MAKERS: Mapping[str, Callable[..., Patient]] = {
     "coronary": coronary.make_coronary,
+    "coronary-cta": coronary.make_coronary,
     "whole-heart-ct": whole_heart.make_whole_heart,
     "whole-heart-mr": lambda **grid: whole_heart.make_whole_heart(modality="MR", **grid),
     "lower-limb": lower_limb.make_lower_limb,
@@ -155,6 +156,7 @@ _MAKERS: Mapping[str, Callable[..., Patient]] = {
 }
 _VIEWS: Mapping[str, FieldOfView] = {
     "coronary": coronary.FIELD_OF_VIEW,
+    "coronary-cta": coronary.FIELD_OF_VIEW,
     "whole-heart-ct": whole_heart.FIELDS_OF_VIEW["CT"],
     "whole-heart-mr": whole_heart.FIELDS_OF_VIEW["MR"],
     "lower-limb": lower_limb.FIELD_OF_VIEW,
@@ -163,6 +165,7 @@ _VIEWS: Mapping[str, FieldOfView] = {
 _SIZES: Mapping[str, Size] = {
     "liver-target": liver_target.DEFAULT_SIZE_VOX,
     "coronary": coronary.DEFAULT_SIZE_VOX,
+    "coronary-cta": coronary.DEFAULT_SIZE_VOX,
     "whole-heart-ct": whole_heart.DEFAULT_SIZE_VOX["CT"],
     "whole-heart-mr": whole_heart.DEFAULT_SIZE_VOX["MR"],
     "lower-limb": lower_limb.DEFAULT_SIZE_VOX,

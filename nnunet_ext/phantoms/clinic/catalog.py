@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-NAMES = ("liver-target", "coronary", "whole-heart", "lower-limb", "brain-oar")
+NAMES = ("liver-target", "coronary", "coronary-cta", "whole-heart", "lower-limb", "brain-oar")
 MODALITIES = ("CT", "MR")
 
 _STRUCTURES = ("liver-target", "brain-oar")
-_SERIES = (*_STRUCTURES, "lower-limb")
+_SERIES = (*_STRUCTURES, "lower-limb", "coronary-cta")
 _VOLUMES = ("coronary", "whole-heart-ct", "whole-heart-mr")
+# What is drawn as an image, whatever it is drawn on.
+_LABEL_VOLUMES = ("coronary-cta", *_VOLUMES)
 # From each clinic to the converter that reads it. A clinic is a phantom in its layout: whole-heart has one
-# for each modality.
+# for each modality, coronary one as a challenge and one as a hospital keeps it.
 CLINICS: Mapping[str, str] = MappingProxyType(
     {
         "liver-target": "liver-target",
         "coronary": "imagecas",
+        "coronary-cta": "coronary-cta",
         "whole-heart-ct": "mmwhs-ct",
         "whole-heart-mr": "mmwhs-mr",
         "lower-limb": "lower-limb",
@@ -63,10 +66,14 @@ _ALL = (
         "values are stored ones: the intercept of -1024 is lost",
     ),
     _refused(
-        "label-grid", ("lower-limb", *_VOLUMES), "the label lies half a voxel off, or has a row less (PNG)"
+        "label-grid",
+        ("lower-limb", *_LABEL_VOLUMES),
+        "the label lies half a voxel off, or has a row less (PNG)",
     ),
     _refused(
-        "label-value", ("lower-limb", *_VOLUMES), "the label holds a value that stands for nothing (gray PNG)"
+        "label-value",
+        ("lower-limb", *_LABEL_VOLUMES),
+        "the label holds a value that stands for nothing (gray PNG)",
     ),
     Defect(
         "stray-421",
@@ -75,10 +82,13 @@ _ALL = (
         "some voxels of LA have the value 421, as in mr_train_1010",
         note="stray-421",
     ),
-    _refused("empty-label", ("lower-limb", *_VOLUMES), "the label is 0 everywhere"),
+    _refused("empty-label", ("lower-limb", *_LABEL_VOLUMES), "the label is 0 everywhere"),
     _refused("identity-affine", _VOLUMES, "image and label have lost their geometry: 1 x 1 x 1 mm at 0"),
     _refused(
-        "swapped-axes", _VOLUMES, "the label's array was saved as (z, y, x) for (x, y, z)", code="label-grid"
+        "swapped-axes",
+        _LABEL_VOLUMES,
+        "the label's array was saved as (z, y, x) for (x, y, z)",
+        code="label-grid",
     ),
     Defect("orientation", (*_SERIES, *_VOLUMES), "", "stored along other axes, at the same place"),
     _refused("missing-channel", (*_SERIES, *_VOLUMES), "an image is not there (the last one of several)"),

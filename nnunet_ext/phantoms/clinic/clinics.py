@@ -12,6 +12,7 @@ from nnunet_ext.phantoms.clinic.volume_layout import ImageCASLayout, MMWHSLayout
 LAYOUTS: Mapping[str, Layout] = {
     "liver-target": DicomLayout("rtstruct"),
     "coronary": ImageCASLayout(),
+    "coronary-cta": DicomLayout("volume"),
     "whole-heart-ct": MMWHSLayout("ct"),
     "whole-heart-mr": MMWHSLayout("mr"),
     "lower-limb": DicomLayout("png"),
@@ -22,6 +23,7 @@ _OF_STRUCTURES = {**series_defects.DAMAGE, **structure_defects.DAMAGE}
 DAMAGE: Mapping[str, Mapping[str, Damage]] = {
     "liver-target": _OF_STRUCTURES,
     "coronary": volume_defects.DAMAGE,
+    "coronary-cta": {**series_defects.DAMAGE, **volume_defects.OF_LABEL},
     "whole-heart-ct": volume_defects.DAMAGE,
     "whole-heart-mr": volume_defects.DAMAGE,
     "lower-limb": {**series_defects.DAMAGE, **png_defects.DAMAGE},

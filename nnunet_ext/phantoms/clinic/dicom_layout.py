@@ -1,4 +1,4 @@
-"""A hospital's folder: a folder for each patient with DICOM series, and an RTSTRUCT or one PNG a slice."""
+"""A hospital's folder: a folder for each patient with DICOM series, and what was drawn on the first one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from nnunet_ext.clinical_io.dicom_folder import find_dicom
 from nnunet_ext.clinical_io.dicom_series import read_series
 from nnunet_ext.clinical_io.dicom_writer import SeriesIdentity, save_slices, slices_of_volume
 from nnunet_ext.clinical_io.structure_set_writer import NamedMask, write_structure_set
+from nnunet_ext.clinical_io.volumes import write_image
 from nnunet_ext.phantoms.clinic.case import ClinicCase
 
 STRUCTURES = "RS.dcm"
 MASKS = "mask"
+LABEL = "label.nrrd"
 # One day for all files: bytes follow from the seed alone.
 _WRITTEN = datetime(2000, 1, 1)
 # Stored values of CT start at 0, as scanners do.
@@ -43,13 +45,13 @@ _COLORS = (
 
 @dataclass(frozen=True)
 class DicomLayout:
-    """``PHANTOM-0001/CT/0001.dcm``, ... and ``PHANTOM-0001/RS.dcm`` or ``PHANTOM-0001/mask/mask_1.png``, ...
+    """``PHANTOM-0001/CT/0001.dcm``, ... with ``RS.dcm``, ``mask/mask_1.png``, ... or ``label.nrrd``.
 
     Attributes:
         drawn: how the label is kept.
     """
 
-    drawn: Literal["rtstruct", "png"]
+    drawn: Literal["rtstruct", "png", "volume"]
 
     @property
     def has_own_folder(self) -> bool:
@@ -69,6 +71,10 @@ class DicomLayout:
         """The patient's folder."""
         return Path(patient_id(number))
 
+    def files_of(self, number: int) -> tuple[str, str]:
+        """Names of the first channel's folder and of the label, in the patient's folder."""
+        return "CT", {"rtstruct": STRUCTURES, "png": MASKS, "volume": LABEL}[self.drawn]
+
     def write(self, case: ClinicCase, folder: Path) -> None:
         """Write series and label; what was in the folder is removed."""
         shutil.rmtree(folder, ignore_errors=True)
@@ -78,8 +84,10 @@ class DicomLayout:
             save_slices([_scanned(item, channel) for item in slices], folder / channel)
         if self.drawn == "rtstruct":
             _write_structures(case, folder)
-        else:
+        elif self.drawn == "png":
             write_masks(case.numbers > 0, folder / MASKS)
+        else:
+            write_image(case.label, folder / LABEL)
 
 
 def patient_id(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What goes wrong with an image and a label in NIfTI, done to the files of one case."""
+"""What goes wrong with an image and a label in volumes, done to the files of one case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.clinical_io.volumes import write_image
 from nnunet_ext.phantoms.clinic.case import Damage, Staged
-from nnunet_ext.phantoms.clinic.dicom_layout import CT_INTERCEPT
+from nnunet_ext.phantoms.clinic.dicom_layout import CT_INTERCEPT, DicomLayout
 from nnunet_ext.phantoms.clinic.volume_layout import VolumeLayout
 
 STRAY_LA = 421
@@ -130,7 +130,7 @@ def missing_channel(staged: Staged) -> None:
 
 
 def _files(staged: Staged) -> tuple[Path, Path]:
-    layout = cast(VolumeLayout, staged.layout)  # the registry gives these defects to no other
+    layout = cast(VolumeLayout | DicomLayout, staged.layout)  # the registry gives these defects to no other
     image, label = layout.files_of(staged.case.number)
     return staged.folder / image, staged.folder / label
 
@@ -140,16 +140,20 @@ def _change(file: Path, change: Callable[[Array], Array]) -> None:
     write_image(image_of(change(SimpleITK.GetArrayFromImage(image)), image), file)
 
 
+# Needs a label in a volume, whatever the image is.
+OF_LABEL: Mapping[str, Damage] = {
+    "label-grid": label_grid,
+    "label-value": label_value,
+    "empty-label": empty_label,
+    "swapped-axes": swapped_axes,
+}
 DAMAGE: Mapping[str, Damage] = {
+    **OF_LABEL,
     "truncated-file": truncated_file,
     "nan": nan,
     "hu-offset": hu_offset,
-    "label-grid": label_grid,
-    "label-value": label_value,
     "stray-421": stray_421,
-    "empty-label": empty_label,
     "identity-affine": identity_affine,
-    "swapped-axes": swapped_axes,
     "orientation": orientation,
     "missing-channel": missing_channel,
 }

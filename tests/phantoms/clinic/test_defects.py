@@ -18,7 +18,7 @@ from nnunet_ext.phantoms.clinic.clinics import DAMAGE, LAYOUTS
 
 PAIRS = [(clinic, defect) for clinic in CLINICS for defect in defects_of(clinic)]
 # So many that five splits can be made of what is not refused.
-WHOLE_CASES = {"lower-limb": 3}
+WHOLE_CASES = {"lower-limb": 3, "coronary-cta": 3}
 
 
 @pytest.fixture(scope="module")

@@ -224,6 +224,7 @@ def test_layouts_are_the_clinics(tmp_path: Path) -> None:
             "clinic/mr_train/mr_train_1001_label.nii.gz",
             "truth/mr_train_1001.nii.gz",
         },
+        "coronary-cta": {"clinic/PHANTOM-0001/CT/0001.dcm", "clinic/PHANTOM-0001/label.nrrd"},
         "lower-limb": {"clinic/PHANTOM-0001/CT/0001.dcm", "clinic/PHANTOM-0001/mask/mask_1.png"},
         "brain-oar": {f"clinic/PHANTOM-0001/{c}/0001.dcm" for c in ("CT", "T1w", "T2w")},
     }
