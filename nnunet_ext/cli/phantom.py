@@ -18,14 +18,16 @@ are. The folder that was written is printed.
 phantoms:
   liver-target   abdominal CT with a low-contrast liver lesion (paper 004)
   coronary       contrast CT of the heart with the coronary arteries (paper 000)
+  coronary-cta   the same patients as a hospital keeps them
   whole-heart    CT or MR of the heart with seven structures (paper 001); one seed is one patient in both
   lower-limb     CT of both legs around the knees with the bones (paper 002)
   brain-oar      CT, T1w and T2w of the head with eyes, lenses, optic nerves and chiasm (paper 003)
 
 layouts:
-  clinic   what `nnunet_ext convert` reads, in DIR/clinic: DICOM with RTSTRUCT (liver-target, brain-oar) or
-           with one PNG a slice (lower-limb), ImageCAS (coronary), MM-WHS (whole-heart); the labels that must
-           come out in DIR/truth; a record in DIR/phantom.json
+  clinic   what `nnunet_ext convert` reads, in DIR/clinic: DICOM with RTSTRUCT (liver-target, brain-oar), with
+           one PNG a slice (lower-limb) or with a label volume (coronary-cta), ImageCAS (coronary), MM-WHS
+           (whole-heart); further patients in DIR/unseen (--test-cases); the labels that must come out in
+           DIR/truth; a record in DIR/phantom.json
   nnunet   an nnU-Net raw dataset in DIR (liver-target alone)
 """
 EPILOG = """\
@@ -83,9 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what is wrong with a case: the first with the first case, and so on; see above",
     )
-    parser.add_argument(
-        "--test-cases", type=int, metavar="M", help="layout nnunet: number of unseen cases (0)"
-    )
+    parser.add_argument("--test-cases", type=int, default=0, metavar="M", help="number of unseen cases (0)")
     parser.add_argument(
         "--dataset-id", type=int, metavar="N", help="layout nnunet: number of the dataset (4)"
     )
@@ -111,7 +111,7 @@ def _check(args: argparse.Namespace, layout: str) -> None:
     if layout == _NNUNET and args.name != "liver-target":
         raise ValueError("--layout nnunet is for liver-target alone; write the clinic, and convert it")
     alien = {
-        _CLINIC: {"--test-cases": args.test_cases is not None, "--dataset-id": args.dataset_id is not None},
+        _CLINIC: {"--dataset-id": args.dataset_id is not None},
         _NNUNET: {
             "--defect": bool(args.defect),
             "--modality": args.modality is not None,
@@ -132,6 +132,7 @@ def _write_clinic(args: argparse.Namespace) -> Path:
         out=args.out,
         cases=args.cases,
         seed=args.seed,
+        unseen_cases=args.test_cases,
         modality=args.modality,
         misaligned=args.misaligned,
         size_vox=args.size_vox,
@@ -153,7 +154,7 @@ def _write_raw(args: argparse.Namespace) -> Path:
     return write_liver_target_dataset(
         out=args.out,
         cases=args.cases,
-        test_cases=0 if args.test_cases is None else args.test_cases,
+        test_cases=args.test_cases,
         seed=args.seed,
         dataset_id=4 if args.dataset_id is None else args.dataset_id,
         size_vox=args.size_vox or DEFAULT_SIZE_VOX,

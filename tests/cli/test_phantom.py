@@ -84,6 +84,7 @@ def test_writes_a_clinic_with_defects_and_prints_the_folder_to_convert(
         (["liver-target", "--layout", "clinic"], "liver-target"),
         (["liver-target", "--defect", "hole"], "liver-target"),
         (["coronary"], "coronary"),
+        (["coronary-cta"], "coronary-cta"),
         (["whole-heart"], "whole-heart-ct"),
         (["whole-heart", "--modality", "MR"], "whole-heart-mr"),
         (["brain-oar", "--misaligned"], "brain-oar"),
@@ -105,7 +106,6 @@ def test_every_name_is_written_as_its_clinic(
     ("arguments", "message"),
     [
         (["coronary", "--layout", "nnunet"], "--layout nnunet is for liver-target alone"),
-        (["coronary", "--test-cases", "2"], "--layout clinic takes no --test-cases"),
         (["coronary", "--dataset-id", "2"], "--layout clinic takes no --dataset-id"),
         (["liver-target", "--layout", "nnunet", "--defect", "tilt"], "--layout nnunet takes no --defect"),
         (["liver-target", "--misaligned"], "--layout nnunet takes no --misaligned"),

@@ -23,7 +23,7 @@ from nnunet_ext.phantoms.dataset import case_seed
 
 logger = logging.getLogger(__name__)
 
-CLINIC, TRUTH, RECORD = "clinic", "truth", "phantom.json"
+CLINIC, UNSEEN, TRUTH, RECORD = "clinic", "unseen", "truth", "phantom.json"
 _STAGING = ".writing-"
 
 
@@ -52,6 +52,7 @@ def write_clinic(
     out: Path,
     cases: int,
     seed: int,
+    unseen_cases: int = 0,
     modality: str | None = None,
     misaligned: bool = False,
     size_vox: Sequence[int] | None = None,
@@ -62,16 +63,19 @@ def write_clinic(
     """Write the patients of a phantom as its clinic keeps them.
 
     ``out/clinic`` is what a converter reads: a folder for each patient with DICOM and RTSTRUCT (liver-target,
-    brain-oar) or with one PNG a slice (lower-limb), ImageCAS (coronary) or MM-WHS (whole-heart).
+    brain-oar), with one PNG a slice (lower-limb) or with a label volume (coronary-cta), ImageCAS (coronary)
+    or MM-WHS (whole-heart).
+    ``out/unseen`` holds further patients in the same way, as they come once a model is trained.
     ``out/truth`` holds the label of every case, ``out/phantom.json`` what was asked for and, once
     ``complete`` is true, what was written. A case appears when all of it is there. The same arguments give
     the same bytes; patients are those of ``write_liver_target_dataset`` with the same seed.
 
     Args:
-        name: liver-target, coronary, whole-heart, lower-limb or brain-oar.
+        name: liver-target, coronary, coronary-cta, whole-heart, lower-limb or brain-oar.
         out: folder to write; made if missing. One that holds anything else of this is refused.
         cases: number of cases, >= 1.
         seed: whole number >= 0; the patient of a case depends on it and on the case's number.
+        unseen_cases: number of further cases, numbered after the others.
         modality: CT or MR, for whole-heart alone; None is CT.
         misaligned: for brain-oar alone: the head lies otherwise in the MR than in the CT, on other grids.
         size_vox: voxels (z, y, x) of the first channel; None takes what the clinic's scanner has.
@@ -81,7 +85,7 @@ def write_clinic(
         progress: show a progress bar on stderr.
 
     Returns:
-        The cases, in order.
+        The cases, in order, the unseen ones last.
 
     Raises:
         ValueError: an argument is outside its range, a defect cannot be planted, or the folder holds
@@ -100,30 +104,37 @@ def write_clinic(
     """
     clinic = clinic_of(name, modality=modality)
     require_defects(defects, clinic=clinic)
-    _check_numbers(cases=cases, seed=seed, defects=defects, most=LAYOUTS[clinic].most_cases)
+    most = LAYOUTS[clinic].most_cases
+    _check_numbers(cases=cases, unseen_cases=unseen_cases, seed=seed, defects=defects, most=most)
     anatomy = anatomy_of(clinic, size_vox=size_vox, spacing_mm=spacing_mm, misaligned=misaligned)
-    record = _record(anatomy, cases=cases, seed=seed, defects=defects)
+    record = _record(anatomy, cases=cases, unseen_cases=unseen_cases, seed=seed, defects=defects)
     out = Path(out)
     _refuse_other_content(out, record)
     for left in out.glob(f"{_STAGING}*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     _save_record(out, record, complete=False, written={})
     written, about = [], {}
-    for number in _with_progress(cases, clinic=clinic, progress=progress):
+    for number in _with_progress(cases + unseen_cases, clinic=clinic, progress=progress):
         defect = defects[number - 1] if number <= len(defects) else ""
         own_seed = case_seed(seed, number=number - 1)
         case = _write_case(
-            anatomy, out, number=number, seed=own_seed, defect=defect, another=len(defects) + 1
+            anatomy,
+            out,
+            place=CLINIC if number <= cases else UNSEEN,
+            number=number,
+            seed=own_seed,
+            defect=defect,
+            another=len(defects) + 1,
         )
         written.append(case)
         about[case.name] = _about(case, misaligned=misaligned)
     _save_record(out, record, complete=True, written=about)
-    logger.info("wrote %d cases of %s to %s", cases, clinic, out / CLINIC)
+    logger.info("wrote %d cases of %s to %s", len(written), clinic, out)
     return tuple(written)
 
 
 def _write_case(
-    anatomy: Anatomy, out: Path, *, number: int, seed: int, defect: str, another: int
+    anatomy: Anatomy, out: Path, *, place: str, number: int, seed: int, defect: str, another: int
 ) -> WrittenCase:
     """Write a case out of sight, damage it, and move it to its place."""
     layout = LAYOUTS[anatomy.clinic]
@@ -141,7 +152,7 @@ def _write_case(
         layout.write(staged.case, staged.folder)
         if defect:
             DAMAGE[anatomy.clinic][defect](staged)
-        folder, truth = out / CLINIC / layout.folder_of(number), out / TRUTH / staged.truth.name
+        folder, truth = out / place / layout.folder_of(number), out / TRUTH / staged.truth.name
         truth.parent.mkdir(exist_ok=True)
         os.replace(staged.truth, truth)
         _move(staged.folder, folder, is_own=layout.has_own_folder)
@@ -162,7 +173,7 @@ def _move(staged: Path, folder: Path, *, is_own: bool) -> None:
         os.replace(file, folder / file.name)
 
 
-def _check_numbers(*, cases: int, seed: int, defects: Sequence[str], most: int) -> None:
+def _check_numbers(*, cases: int, unseen_cases: int, seed: int, defects: Sequence[str], most: int) -> None:
     if index(seed) < 0:
         raise ValueError(f"seed must be a whole number >= 0, got {seed}")
     least = max(1, len(defects) + ("shared-patient" in defects))
@@ -171,14 +182,19 @@ def _check_numbers(*, cases: int, seed: int, defects: Sequence[str], most: int) 
         if least > 1:
             why = "; every defect needs a case, and shared-patient a whole one beside it"
         raise ValueError(f"cases must be a whole number from {least} to {most}, got {cases}{why}")
+    if not 0 <= index(unseen_cases) <= most - cases:
+        raise ValueError(f"unseen_cases must be a whole number from 0 to {most - cases}, got {unseen_cases}")
 
 
-def _record(anatomy: Anatomy, *, cases: int, seed: int, defects: Sequence[str]) -> dict[str, Any]:
+def _record(
+    anatomy: Anatomy, *, cases: int, unseen_cases: int, seed: int, defects: Sequence[str]
+) -> dict[str, Any]:
     return {
         "clinic": anatomy.clinic,
         "converter": CLINICS[anatomy.clinic],
         "seed": index(seed),
         "cases": index(cases),
+        "unseen_cases": index(unseen_cases),
         "size_vox": list(anatomy.size_vox),
         "spacing_mm": list(anatomy.spacing_mm),
         "misaligned": anatomy.misaligned,
@@ -209,7 +225,7 @@ def _refuse_other_content(out: Path, record: Mapping[str, Any]) -> None:
             found = json.loads((out / RECORD).read_text(encoding="utf-8"))["asked"]
         except (ValueError, KeyError, TypeError):
             found = "something else"
-    elif not any((out / place).exists() for place in (CLINIC, TRUTH)):
+    elif not any((out / place).exists() for place in (CLINIC, UNSEEN, TRUTH)):
         return
     if found != record:
         raise ValueError(

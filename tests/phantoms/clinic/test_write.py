@@ -111,6 +111,18 @@ def test_patients_are_synthetic_distinct_and_of_their_seed(tmp_path: Path) -> No
     assert "PHANTOM-0002" in {case.name for case in seen.values()}
 
 
+@pytest.mark.parametrize("clinic", ["lower-limb", "whole-heart-mr"])  # a folder for each patient, one for all
+def test_unseen_patients_are_the_next_ones(clinic: str, tmp_path: Path) -> None:
+    together = write_alike(clinic, tmp_path / "together", cases=3)
+    apart = write_alike(clinic, tmp_path / "apart", cases=1, unseen_cases=2)
+    assert [case.name for case in apart] == [case.name for case in together]
+    seen, unseen = (contents(tmp_path / "apart" / place) for place in ("clinic", "unseen"))
+    assert seen | unseen == contents(tmp_path / "together" / "clinic")
+    assert not set(seen) & set(unseen)
+    assert {case.folder.is_relative_to(tmp_path / "apart" / "unseen") for case in apart[1:]} == {True}
+    assert contents(tmp_path / "apart" / "truth") == contents(tmp_path / "together" / "truth")
+
+
 def test_the_structure_set_of_the_liver_lists_what_planning_systems_do(tmp_path: Path) -> None:
     (case,) = write_alike("liver-target", tmp_path)
     structures = {s.name: s for s in read_structure_set(case.folder / "RS.dcm").structures}
@@ -194,6 +206,11 @@ def test_a_folder_with_something_else_is_refused(clinic: str, tmp_path: Path) ->
         ("lower-limb", {"defects": ["tilt", "missing-png"]}, "from 2 to 9999, got 1; every defect needs"),
         ("lower-limb", {"defects": ["shared-patient"]}, "from 2 to 9999, got 1; every defect needs"),
         ("lower-limb", {"defects": ["nan"]}, "lower-limb cannot have the defect 'nan'; expected some of"),
+        (
+            "lower-limb",
+            {"unseen_cases": 9999},
+            "unseen_cases must be a whole number from 0 to 9998, got 9999",
+        ),
         ("lower-limb", {"seed": -1}, "seed must be a whole number >= 0"),
         ("lower-limb", {"size_vox": (12, 48, 48)}, "size_vox must be at least"),
         ("liver-target", {"size_vox": (4, 4, 4)}, "size_vox must be three whole numbers"),
