@@ -1,4 +1,4 @@
-"""The verb ``demo``: the whole job on phantoms, on a CPU, with nnU-Net's own commands."""
+"""The verb ``demo``: the whole job on phantoms, from DICOM to DICOM, on a CPU."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
-Train RAS U-Net (paper 004) on synthetic patients and segment unseen ones, with nnU-Net's own commands:
-phantom, plan and preprocess, train, predict, Dice table and overlay picture. Needs no data and no GPU. Every
-command is shown as you can type it. An interrupted demo continues where it was.
+From a clinic's DICOM to DICOM: write synthetic patients as a hospital keeps them, convert them, train RAS
+U-Net (paper 004) on them, segment unseen patients and write the structures for their planning system, with
+nnU-Net's own commands where it has them. Ends with a Dice table and a picture. Needs no data and no GPU.
+Every command is shown as you can type it. An interrupted demo continues where it was.
 """
 EPILOG = """\
 example:

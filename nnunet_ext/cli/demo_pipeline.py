@@ -1,4 +1,4 @@
-"""What the demo does: phantom, plan and preprocess, train, predict, compare."""
+"""What the demo does: patients in DICOM, convert, plan, train, predict, export, compare."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from nnunet_ext.cli.demo_clinic import (
+    DATASET,
+    DATASET_ID,
+    SEED,
+    convert_patients,
+    export_structures,
+    truth_of_unseen,
+    write_patients,
+)
 from nnunet_ext.cli.demo_recipe import RECIPES, EpochProgress, Recipe
 from nnunet_ext.cli.steps import (
     EnvironmentProblemError,
-    Say,
     StepFailedError,
-    Workplace,
     find_command,
     nnunet_environment,
     run_command,
-    write_json,
 )
+from nnunet_ext.cli.workplace import Say, Workplace, write_json
 
-DATASET = "Dataset004_LiverTargetPhantom"
-DATASET_ID = 4
-SEED = 4
 COMMANDS = ("nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict")
 # Rows of the picture; more would not be read.
 OVERLAY_CASES = 3
@@ -40,7 +44,7 @@ def run_demo(*, out: Path, size: str, fresh: bool, say: Say) -> dict[str, object
         say: receives commands, progress and the table.
 
     Returns:
-        Dice per unseen case and their mean, paths of overlay and predictions, seconds of each step.
+        Dice per unseen case and their mean, paths of overlay, predictions and RTSTRUCT, seconds of each step.
 
     Raises:
         EnvironmentProblemError: nnU-Net is missing or ``out`` cannot be used.
@@ -57,10 +61,12 @@ def run_demo(*, out: Path, size: str, fresh: bool, say: Say) -> dict[str, object
     say("# nnU-Net's folders of this demo; type these lines first to run a step yourself")
     for name, value in exports.items():
         say(f"export {name}={shlex.quote(value)}")
-    _phantom_step(workplace, recipe=recipe, say=say)
+    write_patients(workplace, recipe=recipe, say=say)
+    convert_patients(workplace, say=say)
     _plan_step(workplace, environment=environment, say=say)
     _train_step(workplace, recipe=recipe, environment=environment, say=say)
     _predict_step(workplace, recipe=recipe, environment=environment, say=say)
+    export_structures(workplace, say=say)
     return _report(workplace, size=size, say=say)
 
 
@@ -82,7 +88,8 @@ def _open_workplace(workplace: Workplace, *, recipe: Recipe, fresh: bool) -> Non
             raise EnvironmentProblemError(
                 f"{workplace.root} exists and holds no demo; choose an empty or new folder with --out"
             )
-        for folder in (workplace.raw, workplace.preprocessed, workplace.results, workplace.logs):
+        nnunet = (workplace.raw, workplace.preprocessed, workplace.results)
+        for folder in (*nnunet, workplace.structures, workplace.logs):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(record_file, record)
     except OSError as error:
@@ -91,42 +98,11 @@ def _open_workplace(workplace: Workplace, *, recipe: Recipe, fresh: bool) -> Non
         ) from error
 
 
-def _phantom_step(workplace: Workplace, *, recipe: Recipe, say: Say) -> None:
-    """Write the phantoms as a raw dataset."""
-    from nnunet_ext.phantoms.liver_target import write_liver_target_dataset
-
-    size, spacing = (
-        " ".join(f"{value:g}" for value in values) for values in (recipe.size_vox, recipe.spacing_mm)
-    )
-    say(
-        f"\n[1/4] phantoms: {recipe.cases} patients to learn from, {recipe.test_cases} unseen\n"
-        f"$ nnunet_ext phantom liver-target --cases {recipe.cases} --test-cases {recipe.test_cases} "
-        f"--seed {SEED} --size-vox {size} --spacing-mm {spacing} --dataset-id {DATASET_ID} "
-        '--out "$nnUNet_raw"'
-    )
-
-    def work() -> None:
-        try:
-            write_liver_target_dataset(
-                out=workplace.raw,
-                cases=recipe.cases,
-                test_cases=recipe.test_cases,
-                seed=SEED,
-                dataset_id=DATASET_ID,
-                size_vox=recipe.size_vox,
-                spacing_mm=recipe.spacing_mm,
-            )
-        except (OSError, ValueError) as error:
-            raise StepFailedError(f"step 'phantom' failed: {error}") from error
-
-    workplace.run_once("phantom", work=work, say=say)
-
-
 def _plan_step(workplace: Workplace, *, environment: Mapping[str, str], say: Say) -> None:
     """Plan and preprocess."""
     command = [COMMANDS[0], "-d", str(DATASET_ID), "-c", "3d_fullres", "--verify_dataset_integrity"]
     command += ["-npfp", "2", "-np", "2"]  # not the 8 processes that are the default
-    say(f"\n[2/4] plan and preprocess\n$ {shlex.join(command)}")
+    say(f"\n[3/6] plan and preprocess\n$ {shlex.join(command)}")
     log = workplace.logs / "plan.log"
     workplace.run_once(
         "plan", work=lambda: run_command(command, step="plan", log=log, environment=environment), say=say
@@ -136,7 +112,7 @@ def _plan_step(workplace: Workplace, *, environment: Mapping[str, str], say: Say
 def _train_step(workplace: Workplace, *, recipe: Recipe, environment: Mapping[str, str], say: Say) -> None:
     """Train fold 0; an interrupted training continues from its last checkpoint."""
     command = [COMMANDS[1], str(DATASET_ID), "3d_fullres", "0", "-tr", recipe.trainer, "-device", "cpu"]
-    say(f"\n[3/4] train {recipe.epochs} epochs of {recipe.iters} iterations\n$ {shlex.join(command)}")
+    say(f"\n[4/6] train {recipe.epochs} epochs of {recipe.iters} iterations\n$ {shlex.join(command)}")
     if any(workplace.results.rglob("checkpoint_*.pth")) and not workplace.is_finished("train"):
         command.append("--c")
         say(f"  continuing an interrupted training\n$ {shlex.join(command)}")
@@ -165,7 +141,7 @@ def _predict_step(workplace: Workplace, *, recipe: Recipe, environment: Mapping[
         "-nps",
         "1",
     ]
-    say(f"\n[4/4] predict {recipe.test_cases} unseen patients\n$ {shlex.join(command)}")
+    say(f"\n[5/6] predict {recipe.test_cases} unseen patients\n$ {shlex.join(command)}")
     log = workplace.logs / "predict.log"
     workplace.run_once(
         "predict",
@@ -179,7 +155,11 @@ def _report(workplace: Workplace, *, size: str, say: Say) -> dict[str, object]:
     from nnunet_ext.cli.overlay import read_comparisons, write_overlay
 
     try:
-        comparisons = read_comparisons(raw_dataset=workplace.raw / DATASET, predictions=workplace.predictions)
+        comparisons = read_comparisons(
+            truth_of_unseen(workplace),
+            images=workplace.raw / DATASET / "imagesTs",
+            predictions=workplace.predictions,
+        )
         overlay = workplace.root / "overlay.png"
         write_overlay(comparisons[:OVERLAY_CASES], path=overlay)
     except (OSError, RuntimeError, ValueError) as error:
@@ -192,7 +172,7 @@ def _report(workplace: Workplace, *, size: str, say: Say) -> dict[str, object]:
         say(f"{case:<16} {value:.3f}")
     say(f"{'mean':<16} {mean:.3f}\n")
     seconds = workplace.seconds()
-    say(f"overlay: {overlay}\npredictions: {workplace.predictions}")
+    say(f"overlay: {overlay}\npredictions: {workplace.predictions}\nRTSTRUCT: {workplace.structures}")
     say("steps: " + ", ".join(f"{step} {value:.0f} s" for step, value in seconds.items()))
     result: dict[str, object] = {
         "size": size,
@@ -201,6 +181,7 @@ def _report(workplace: Workplace, *, size: str, say: Say) -> dict[str, object]:
         "mean_dice": None if math.isnan(mean) else mean,
         "overlay": str(overlay),
         "predictions": str(workplace.predictions),
+        "structures": str(workplace.structures),
         "seconds": seconds,
     }
     write_json(workplace.root / "result.json", result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from nnunet_ext.cli.steps import Say
+from nnunet_ext.cli.workplace import Say
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,35 +54,42 @@ def dice(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> float:
     return 2 * int((reference & prediction).sum()) / total if total else float("nan")
 
 
-def read_comparisons(*, raw_dataset: Path, predictions: Path) -> list[Comparison]:
-    """Unseen cases of a raw dataset with the predictions of the same name.
+def read_comparisons(references: Mapping[str, Path], *, images: Path, predictions: Path) -> list[Comparison]:
+    """Cases with their references and the predictions of the same name.
 
     Args:
-        raw_dataset: folder with ``imagesTs`` and ``labelsTs``.
-        predictions: folder of nnU-Net's output.
+        references: the label file of each case; it may be turned otherwise than the prediction.
+        images: folder with ``CASE_0000.nii.gz``.
+        predictions: folder with ``CASE.nii.gz``, of nnU-Net.
 
     Returns:
-        One comparison a case, sorted by name.
+        One comparison a case, in order.
 
     Raises:
         FileNotFoundError: a prediction is missing.
+        CaseError: reference and prediction do not lie on one grid.
     """
     import SimpleITK
 
+    from nnunet_ext.clinical_io.grids import in_one_orientation, require_same_grid
+
     comparisons = []
-    for label in sorted((raw_dataset / "labelsTs").glob("*.nii.gz")):
-        predicted = predictions / label.name
+    for case, file in references.items():
+        predicted = predictions / f"{case}.nii.gz"
         if not predicted.is_file():
             raise FileNotFoundError(f"expected the prediction {predicted}, but there is none; predict again")
-        case = label.name.removesuffix(".nii.gz")
-        image = SimpleITK.ReadImage(str(raw_dataset / "imagesTs" / f"{case}_0000.nii.gz"))
+        reference, prediction, image = (
+            in_one_orientation(SimpleITK.ReadImage(str(path)))
+            for path in (file, predicted, images / f"{case}_0000.nii.gz")
+        )
+        require_same_grid(prediction, reference, what="the prediction", whose="the reference")
         x, y, z = image.GetSpacing()
         comparisons.append(
             Comparison(
                 case=case,
                 image=SimpleITK.GetArrayFromImage(image),
-                reference=SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(label))) == 1,
-                prediction=SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(predicted))) == 1,
+                reference=SimpleITK.GetArrayFromImage(reference) == 1,
+                prediction=SimpleITK.GetArrayFromImage(prediction) == 1,
                 spacing_mm=(z, y, x),
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import shlex
 import shutil
@@ -11,14 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import IO
 
 from nnunet_ext.cli.hook_variable import entries
-from nnunet_ext.files import write_text
-
-Say = Callable[[str], None]
+from nnunet_ext.cli.workplace import Workplace
 
 # How long a child may take to end after SIGTERM before it is killed.
 _GRACE_S = 10.0
@@ -31,84 +29,6 @@ class StepFailedError(RuntimeError):
 
 class EnvironmentProblemError(RuntimeError):
     """Something is missing or in the way before any work started."""
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """Where a job keeps everything it makes.
-
-    Attributes:
-        root: folder of the job; nothing is written outside it.
-    """
-
-    root: Path
-
-    @property
-    def raw(self) -> Path:
-        """nnU-Net's raw datasets."""
-        return self.root / "nnUNet_raw"
-
-    @property
-    def preprocessed(self) -> Path:
-        """nnU-Net's preprocessed datasets."""
-        return self.root / "nnUNet_preprocessed"
-
-    @property
-    def results(self) -> Path:
-        """nnU-Net's trained models."""
-        return self.root / "nnUNet_results"
-
-    @property
-    def predictions(self) -> Path:
-        """Segmentations of the unseen cases."""
-        return self.root / "predictions"
-
-    @property
-    def logs(self) -> Path:
-        """One log file a step."""
-        return self.root / "logs"
-
-    @property
-    def markers(self) -> Path:
-        """One marker file a finished step."""
-        return self.root / "finished_steps"
-
-    def is_finished(self, step: str) -> bool:
-        """True if ``step`` ended well in this or an earlier run."""
-        return (self.markers / f"{step}.json").is_file()
-
-    def mark_finished(self, step: str, *, seconds: float) -> None:
-        """Remember that ``step`` ended well."""
-        write_json(self.markers / f"{step}.json", {"step": step, "seconds": round(seconds, 1)})
-
-    def clear(self) -> None:
-        """Remove what the job made, and nothing else that may lie in its folder."""
-        # Markers first: an interrupted removal must not look finished.
-        for folder in (self.markers, self.predictions, self.results, self.preprocessed, self.raw, self.logs):
-            if folder.is_dir():
-                shutil.rmtree(folder)
-
-    def run_once(self, step: str, *, work: Callable[[], None], say: Say) -> None:
-        """Do ``work`` unless an earlier run finished it, and say how long it took."""
-        if self.is_finished(step):
-            say("  finished by an earlier run")
-            return
-        start = time.monotonic()
-        work()
-        seconds = time.monotonic() - start
-        self.mark_finished(step, seconds=seconds)
-        say(f"  done in {seconds:.0f} s")
-
-    def seconds(self) -> dict[str, float]:
-        """Duration of each finished step, in the order in which they ended."""
-        files = sorted(self.markers.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-        return {record["step"]: float(record["seconds"]) for record in records}
-
-
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write ``content`` as JSON; ``path`` appears only when it is whole."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def find_command(name: str) -> Path:
@@ -217,6 +137,30 @@ def run_command(
             f"step {step!r} failed: {command[0]} ended with exit code {code}. Its output is in {log}. "
             "Put right what its last lines name, then run the same command again: finished steps are kept."
         )
+
+
+def run_verb(words: Sequence[str], *, step: str) -> None:
+    """Run a verb of ours in this process; what it prints is not shown, what it logs is.
+
+    Args:
+        words: the verb and its arguments.
+        step: name of the step, for messages.
+
+    Raises:
+        StepFailedError: it ended with another exit code than 0.
+        KeyboardInterrupt: it was interrupted.
+
+    Example:
+        >>> run_verb(["trainers", "--path"], step="look")
+    """
+    from nnunet_ext.cli.main import INTERRUPTED, main
+
+    with redirect_stdout(io.StringIO()):
+        code = main(words)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise StepFailedError(f"step {step!r} failed: nnunet_ext {words[0]} ended with exit code {code}")
 
 
 def _follow(child: subprocess.Popen[bytes], reader: IO[str], *, on_line: Callable[[str], None] | None) -> int:

@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nnunet_ext.cli import demo, demo_pipeline, overlay, steps
+from nnunet_ext.cli import demo, demo_clinic, demo_pipeline, overlay, steps
 from nnunet_ext.cli.demo_recipe import RECIPES, EpochProgress
-from nnunet_ext.cli.steps import Workplace
+from nnunet_ext.cli.workplace import Workplace
+from nnunet_ext.clinical_io.structure_set import read_structure_set
 
 INTERPRETER = sys.executable
-# Stand-ins for nnU-Net's commands: each notes its call; `predict` copies the references as predictions.
+# Stand-ins for nnU-Net's commands: each notes its call; `predict` gives the phantoms' own labels back.
 FAKE = """\
 #!{python}
-import os, pathlib, shutil, sys
+import json, os, pathlib, shutil, sys
 root = pathlib.Path(os.environ["nnUNet_raw"]).parent
 with (root / "calls.txt").open("a") as calls:
     calls.write(" ".join(sys.argv[1:]) + "\\n")
@@ -34,7 +35,15 @@ if (root.parent / "fail").exists() and (root.parent / "fail").read_text() == nam
     sys.exit(3)
 if name == "nnUNetv2_predict":
     out = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
-    shutil.copytree(next(root.glob("nnUNet_raw/*/labelsTs")), out, dirs_exist_ok=True)
+    out.mkdir()
+    raw = next(root.glob("nnUNet_raw/*"))
+    shutil.copy(raw / "dataset.json", out)
+    (out / "plans.json").write_text(json.dumps(dict(dataset_name=raw.name)))
+    cases = json.loads((root / "keys" / (raw.name + ".json")).read_text())["cases"]
+    for image in (raw / "imagesTs").iterdir():
+        case = image.name.removesuffix("_0000.nii.gz")
+        patient = pathlib.Path(cases[case]["source"]).name
+        shutil.copy(root / "patients" / "truth" / (patient + ".nii.gz"), out / (case + ".nii.gz"))
 """
 
 
@@ -64,34 +73,22 @@ def test_runs_every_step_and_reports(fake_nnunet: Path, capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     for command in (
         f"export nnUNet_results={out}/nnUNet_results",
-        "$ nnunet_ext phantom liver-target --cases 5 --test-cases 1 --seed 4",
+        "$ nnunet_ext phantom liver-target --layout clinic --cases 5 --test-cases 1 --seed 4",
+        f"$ nnunet_ext convert liver-target {out}/patients/clinic --dataset-id 4 --out {out}/nnUNet_raw",
+        f"$ nnunet_ext convert liver-target {out}/patients/unseen --like 4 --out {out}/nnUNet_raw",
         "$ nnUNetv2_plan_and_preprocess -d 4 -c 3d_fullres --verify_dataset_integrity",
         f"$ nnUNetv2_train 4 3d_fullres 0 -tr {RECIPES['tiny'].trainer} -device cpu",
         "$ nnUNetv2_predict -d 4 -c 3d_fullres -f 0",
+        f"$ nnunet_ext export {out}/predictions/LiverTarget_006.nii.gz {out}/patients/unseen/PHANTOM-0006",
         "mean             1.000",
     ):
         assert command in text
     assert (out / "overlay.png").read_bytes().startswith(b"\x89PNG")
     assert len((out / "calls.txt").read_text().splitlines()) == 3
+    (structure,) = read_structure_set(out / "structures" / "PHANTOM-0006.dcm").structures
+    assert structure.name == "GTV"
+    assert not structure.is_empty
     assert (out / "logs" / "train.log").read_text() == "output of nnUNetv2_train\n"
-
-
-def test_echoed_phantom_command_writes_the_same_dataset(
-    fake_nnunet: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from nnunet_ext.cli import phantom
-
-    assert run("--out", str(fake_nnunet / "demo")) == 0
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("$ nnunet_ext phantom"))
-    again = fake_nnunet / "again"
-    parser = argparse.ArgumentParser()
-    phantom.add_arguments(parser)
-    words = line.replace('"$nnUNet_raw"', str(again)).split()[3:]
-    assert phantom.run(parser.parse_args(words)) == 0
-    written = fake_nnunet / "demo" / "nnUNet_raw"
-    names = sorted(p.relative_to(again) for p in again.rglob("*.*"))
-    assert names == sorted(p.relative_to(written) for p in written.rglob("*.*"))
-    assert all((again / n).read_bytes() == (written / n).read_bytes() for n in names if (again / n).is_file())
 
 
 def test_json_is_all_of_stdout(fake_nnunet: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,8 +96,8 @@ def test_json_is_all_of_stdout(fake_nnunet: Path, capsys: pytest.CaptureFixture[
     streams = capsys.readouterr()
     result = json.loads(streams.out)
     assert result["mean_dice"] == 1
-    assert result["dice"] == {"liver_unseen_000": 1}
-    assert set(result["seconds"]) == {"phantom", "plan", "train", "predict"}
+    assert result["dice"] == {"LiverTarget_006": 1}
+    assert set(result["seconds"]) == {"phantom", "convert", "plan", "train", "predict", "export"}
     assert json.loads((fake_nnunet / "demo" / "result.json").read_text()) == result
     assert "$ nnUNetv2_train" in streams.err
 
@@ -131,9 +128,9 @@ def test_failed_step_names_step_code_and_log_and_is_resumed(
 def test_missing_prediction_is_a_failed_step(fake_nnunet: Path, caplog: pytest.LogCaptureFixture) -> None:
     out = fake_nnunet / "demo"
     assert run("--out", str(out)) == 0
-    (out / "predictions" / "liver_unseen_000.nii.gz").unlink()
+    (out / "predictions" / "LiverTarget_006.nii.gz").unlink()
     assert run("--out", str(out)) == 1
-    assert "liver_unseen_000.nii.gz" in caplog.text
+    assert "LiverTarget_006.nii.gz" in caplog.text
 
 
 def test_fresh_starts_over(fake_nnunet: Path) -> None:
@@ -324,10 +321,13 @@ def test_tiny_demo_end_to_end(tmp_path: Path) -> None:
     result = json.loads(done.stdout)
     assert 0 <= result["mean_dice"] <= 1
     assert "epoch 1/1" in done.stderr
-    trained = out / "nnUNet_results" / demo_pipeline.DATASET
+    trained = out / "nnUNet_results" / demo_clinic.DATASET
     folder = trained / f"{RECIPES['tiny'].trainer}__nnUNetPlans__3d_fullres" / "fold_0"
     assert (folder / "checkpoint_final.pth").is_file()
-    predicted = SimpleITK.ReadImage(str(out / "predictions" / "liver_unseen_000.nii.gz"))
+    predicted = SimpleITK.ReadImage(str(out / "predictions" / "LiverTarget_006.nii.gz"))
     assert predicted.GetSize() == RECIPES["tiny"].size_vox[::-1]
     assert (out / "overlay.png").is_file()
+    (structure,) = read_structure_set(out / "structures" / "PHANTOM-0006.dcm").structures
+    assert structure.name == "GTV"
+    assert stat.S_IMODE((out / "keys" / f"{demo_clinic.DATASET}.json").stat().st_mode) == 0o600
     assert not theirs.exists()
