@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK
 from nnunet_ext.dataset_conversion.declaration import Converter, ReadCase
+from nnunet_ext.dataset_conversion.label_place import require_label_in_place
 from numpy.typing import NDArray
 
 from nnunet_ext.clinical_io import CaseError, Note
@@ -38,16 +39,17 @@ class CheckedCase:
     notes: tuple[Note, ...]
 
 
-def checked(case: ReadCase, converter: Converter) -> CheckedCase:
+def checked(case: ReadCase, converter: Converter, *, accept_misplaced: bool = False) -> CheckedCase:
     """The case in the dataset's orientation, after every check.
 
     Args:
         case: what the converter read.
         converter: what it ought to be.
+        accept_misplaced: note a label that seems misplaced, and go on.
 
     Raises:
         CaseError: ``missing-channel``, ``identity-affine``, ``channel-grid``, ``label-grid``, ``nan``,
-            ``hu-offset``, ``label-value`` or ``empty-label``.
+            ``hu-offset``, ``label-value``, ``empty-label`` or ``misplaced-label``.
     """
     if len(case.channels) != len(converter.channels):
         raise CaseError(
@@ -73,13 +75,15 @@ def checked(case: ReadCase, converter: Converter) -> CheckedCase:
         channels.append(_smallest_type(turned, reference))
     label: SimpleITK.Image | None = None
     undrawn: tuple[str, ...] = ()
+    notes = case.notes
     if case.label is not None:
         turned = in_one_orientation(case.label)
         require_same_grid(turned, reference, what="the label", whose=f"the {converter.channels[0]}")
         numbers = _checked_label(SimpleITK.GetArrayViewFromImage(turned), converter)
         undrawn = _undrawn(numbers, case, converter)
         label = image_of(numbers, reference)
-    return CheckedCase(tuple(channels), label, undrawn, case.notes)
+        notes += require_label_in_place(label, channels, accept=accept_misplaced)
+    return CheckedCase(tuple(channels), label, undrawn, notes)
 
 
 def _refuse_lost_geometry(image: SimpleITK.Image) -> None:

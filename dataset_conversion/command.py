@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, Option, configured, own_options
+from nnunet_ext.dataset_conversion.label_place import ACCEPT
 from nnunet_ext.dataset_conversion.raw_folder import (
     RAW,
     WRONG_USAGE,
@@ -78,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
         help="steps before a case is checked, as preparation.json; see nnunet_ext prepare --help"
         + (" (this dataset has its own)" if converter.preparation else " (none)"),
     )
+    parser.add_argument(
+        ACCEPT,
+        action="store_true",
+        help="somebody has looked at the labels that were refused as misplaced, and they are right: note it",
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
     parser.add_argument(
         "--key",
@@ -133,7 +139,14 @@ def _convert(args: argparse.Namespace, converter: Converter, dataset: Path, key_
     preparation = converter.preparation
     if args.preparation is not None:
         preparation = read_preparation(args.preparation)
-    conversion = Conversion(converter, args.source, dataset, options, preparation)
+    conversion = Conversion(
+        converter,
+        args.source,
+        dataset,
+        options,
+        preparation,
+        accept_misplaced=args.accept_misplaced,
+    )
     progress = not args.no_pbar
     if args.like is not None:
         return convert_new(conversion, key_file=key_file, workers=args.workers, progress=progress)

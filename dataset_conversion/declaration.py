@@ -182,6 +182,7 @@ class Conversion:
         preparation: what is done with every case before it is checked.
         boxes: where undrawn structures may be, once every case was looked at; None before.
         splits_from: dataset whose splits are kept, if it has any; None draws new ones.
+        accept_misplaced: labels that seem misplaced were looked at: they are noted, not refused.
     """
 
     converter: Converter
@@ -191,6 +192,7 @@ class Conversion:
     preparation: Preparation | None = None
     boxes: Mapping[str, Any] | None = None
     splits_from: Path | None = None
+    accept_misplaced: bool = False
 
 
 def configured(converter: Converter, options: Options) -> Converter:

@@ -13,6 +13,7 @@ from typing import Any
 import SimpleITK
 from nnunet_ext.dataset_conversion.checks import CheckedCase, check_values, checked, voxel_counts
 from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.label_place import require_label_in_place
 from nnunet_ext.dataset_conversion.records import (
     FILE_ENDING,
     RECORDS,
@@ -89,7 +90,8 @@ def _read_and_check(
         if case.is_training and read.label is None:
             raise CaseError("empty-label", reason="the case has no label", remedy="add it, or leave it out")
         prepared, steps = _prepared(read, conversion)
-        return read, steps, checked(prepared, conversion.converter)
+        ready = checked(prepared, conversion.converter, accept_misplaced=conversion.accept_misplaced)
+        return read, steps, ready
 
 
 def _prepared(read: ReadCase, conversion: Conversion) -> tuple[ReadCase, list[dict[str, Any]]]:
@@ -102,8 +104,13 @@ def _prepared(read: ReadCase, conversion: Conversion) -> tuple[ReadCase, list[di
         check_values(image, name)  # before a step stumbles over them and gives another reason
     label = None if read.label is None else in_one_orientation(read.label)
     done = conversion.preparation.run(dict(zip(names, images, strict=True)), label)
+    notes = read.notes
+    if label is not None:
+        # As it came, on a grid that run() has checked: once resampled, no flip need be one any more.
+        image = images[names.index(conversion.preparation.label_channel)]
+        notes += require_label_in_place(label, [image], accept=conversion.accept_misplaced)
     channels = tuple(done.case.channels[name] for name in names)
-    return replace(read, channels=channels, label=done.case.label), done.report["steps"]
+    return replace(read, channels=channels, label=done.case.label, notes=notes), done.report["steps"]
 
 
 def _described(

@@ -38,7 +38,14 @@ class PreparedImages:
 
 
 def prepare_dataset(
-    source: Path, dataset: Path, preparation: Preparation, *, key_file: Path, workers: int, progress: bool
+    source: Path,
+    dataset: Path,
+    preparation: Preparation,
+    *,
+    key_file: Path,
+    workers: int,
+    progress: bool,
+    accept_misplaced: bool = False,
 ) -> Outcome:
     """Write a prepared copy of a raw dataset, with the record of its steps.
 
@@ -52,13 +59,22 @@ def prepare_dataset(
         key_file: see :mod:`nnunet_ext.dataset_conversion.key_file`.
         workers: processes.
         progress: show a progress bar on stderr.
+        accept_misplaced: note labels that seem misplaced, and go on.
 
     Raises:
         ValueError: the source is no dataset or the target holds another.
         OSError: something cannot be read or written.
     """
     converter, options = converter_of(source, title=dataset.name.partition("_")[2])
-    conversion = Conversion(converter, source, dataset, options, preparation, splits_from=source)
+    conversion = Conversion(
+        converter,
+        source,
+        dataset,
+        options,
+        preparation,
+        splits_from=source,
+        accept_misplaced=accept_misplaced,
+    )
     return convert(conversion, key_file=key_file, workers=workers, progress=progress)
 
 

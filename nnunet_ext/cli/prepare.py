@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="folder of raw datasets ($nnUNet_raw), or of the new images"
     )
     parser.add_argument("--key", type=Path, metavar="FILE", help="see nnunet_ext convert --help")
+    parser.add_argument("--accept-misplaced", action="store_true", help="see nnunet_ext convert --help")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
     parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
 
@@ -93,6 +94,7 @@ def _dataset(args: argparse.Namespace) -> int:
         key_file=key_file,
         workers=args.workers,
         progress=not args.no_pbar,
+        accept_misplaced=args.accept_misplaced,
     )
     summary, code = conclude(outcome, dataset, key_file=key_file)
     print(json.dumps(summary))

@@ -361,7 +361,8 @@ def test_new_patients_take_the_same_path_into_images_ts(
 
 
 @pytest.mark.parametrize(
-    ("like", "message"), [("502", "got 0"), ("Dataset503_Other", "none of ours"), ("*", "got 2")]
+    ("like", "message"),
+    [("502", "got 0"), ("Dataset503_Other", "none of ours"), ("503", "got 2"), ("*", "got 0")],
 )
 def test_new_patients_need_a_dataset_of_this_converter(
     clinic: Path,
@@ -374,6 +375,7 @@ def test_new_patients_need_a_dataset_of_this_converter(
     out = tmp_path / "raw"
     convert(clinic, out)
     (out / "Dataset503_Other").mkdir()
+    (out / "Dataset503_Twin").mkdir()
     (out / "Dataset503_Other" / "dataset.json").write_text("{}")
     key = ["--out", str(out), "--key", str(tmp_path / "keys" / "key.json")]
     assert main(["convert", "liver-target", str(clinic), "--like", like, *key]) == 2
