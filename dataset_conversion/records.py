@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.dataset_conversion.declaration import Conversion, SourceCase
-from nnunet_ext.dataset_conversion.undrawn import Box
+from nnunet_ext.dataset_conversion.undrawn import Box, Boxes
 
 import nnunet_ext
 from nnunet_ext.clinical_io import Note
@@ -50,8 +50,8 @@ class CaseResult:
     notes: tuple[Note, ...] = ()
     preparation: list[dict[str, Any]] = field(default_factory=list)
     undrawn: tuple[str, ...] = ()
-    boxes: dict[str, Box] = field(default_factory=dict)
-    boxes_used: dict[str, Box] | None = None
+    boxes: Boxes = field(default_factory=dict)
+    boxes_used: Boxes | None = None
     error: tuple[str, str, str] | None = None
     patient: str = ""
     series: str = ""
@@ -68,9 +68,11 @@ def finished(conversion: Conversion, name: str, case: SourceCase, *, salt: str) 
     file = _record(conversion.dataset, name)
     if not file.is_file():
         return None
-    result = _from_json(json.loads(file.read_text(encoding="utf-8")), name, case)
-    if result.fingerprint != fingerprint(conversion, case, salt=salt):
+    content = json.loads(file.read_text(encoding="utf-8"))
+    # First of all: another version of this program may have written other fields.
+    if content["fingerprint"] != fingerprint(conversion, case, salt=salt):
         return None
+    result = _from_json(content, name, case)
     if result.undrawn and conversion.boxes is not None and result.boxes_used != conversion.boxes:
         return None
     for path, expected in result.files.items():
@@ -89,10 +91,8 @@ def save(result: CaseResult, dataset: Path) -> None:
         "notes": [asdict(note) for note in result.notes],
         "preparation": result.preparation,
         "undrawn": result.undrawn,
-        "boxes": {name: asdict(box) for name, box in result.boxes.items()},
-        "boxes_used": None
-        if result.boxes_used is None
-        else {name: asdict(box) for name, box in result.boxes_used.items()},
+        "boxes": _boxes_to_json(result.boxes),
+        "boxes_used": None if result.boxes_used is None else _boxes_to_json(result.boxes_used),
     }
     write_text(_record(dataset, result.case), json.dumps(content, indent=2) + "\n")
 
@@ -159,5 +159,12 @@ def _from_json(content: dict[str, Any], name: str, case: SourceCase) -> CaseResu
     )
 
 
-def _boxes(content: dict[str, Any]) -> dict[str, Box]:
-    return {name: Box(tuple(box["low_mm"]), tuple(box["high_mm"])) for name, box in content.items()}
+def _boxes_to_json(boxes: Boxes) -> dict[str, Any]:
+    return {name: {anchor: asdict(box) for anchor, box in each.items()} for name, each in boxes.items()}
+
+
+def _boxes(content: dict[str, Any]) -> Boxes:
+    return {
+        name: {anchor: Box(tuple(box["low_mm"]), tuple(box["high_mm"])) for anchor, box in each.items()}
+        for name, each in content.items()
+    }

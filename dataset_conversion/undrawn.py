@@ -1,7 +1,11 @@
 """Where a structure may be that nobody drew in a case: there nnU-Net is told to learn nothing.
 
 Every patient has a brainstem; one whose brainstem was not drawn must not teach that it is background. Where
-it may be is told by the other cases: its box from the middle of what is drawn in all of them.
+it may be is told by the other cases: its box from an anchor that both have.
+
+The anchor is the middle of all required structures. Where a converter requires none (``volumes``: each label
+may be undrawn), every structure that was drawn is one for itself, and the boxes from all of them are united:
+to ignore too much is safe.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK
 from nnunet_ext.dataset_conversion.declaration import Converter
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nnunet_ext.clinical_io import CaseError, Note
 from nnunet_ext.clinical_io.grids import image_of, to_index, to_world
@@ -21,24 +25,30 @@ from nnunet_ext.clinical_io.grids import image_of, to_index, to_world
 MARGIN_MM = 10.0
 MIN_ANNOTATED = 0.05
 
+Triple = tuple[float, float, float]
+Coordinates = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Box:
-    """Where a structure lies, in mm from the middle of the required structures; world axes.
+    """Where a structure lies, in mm from an anchor; world axes.
 
     Attributes:
         low_mm: lowest corner, (x, y, z).
         high_mm: highest corner.
     """
 
-    low_mm: tuple[float, float, float]
-    high_mm: tuple[float, float, float]
+    low_mm: Triple
+    high_mm: Triple
 
 
-Boxes = Mapping[str, Box]
+# From a structure and an anchor to the structure's box.
+Boxes = Mapping[str, Mapping[str, Box]]
+# The anchor that is no structure of its own.
+REQUIRED = "required"
 
 
-def boxes_of(label: SimpleITK.Image, converter: Converter) -> dict[str, Box]:
+def boxes_of(label: SimpleITK.Image, converter: Converter) -> dict[str, dict[str, Box]]:
     """The boxes of those structures of one case that other cases may lack.
 
     Args:
@@ -46,39 +56,36 @@ def boxes_of(label: SimpleITK.Image, converter: Converter) -> dict[str, Box]:
         converter: which structures are required, and which may be undrawn.
 
     Returns:
-        A box for each such structure that is there; none where nothing is required to measure from.
+        The boxes of each such structure that is there, from each anchor that the case has.
     """
-    numbers = SimpleITK.GetArrayViewFromImage(label)
-    middle = _middle(numbers, label, converter)
-    if middle is None:
+    undrawable = _undrawable(converter)
+    if not undrawable:
         return {}
-    boxes = {}
-    for number, name in _undrawable(converter):
-        corners = _corners(numbers == number)
-        if corners is not None:
-            places = to_world(corners, label) - middle
-            boxes[name] = Box(_triple(places.min(axis=0)), _triple(places.max(axis=0)))
-    return boxes
+    drawn = _drawn(label, converter)
+    anchors = _anchors(drawn, converter)
+    return {
+        name: {anchor: _box(drawn[name] - point) for anchor, point in anchors.items() if anchor != name}
+        for name in undrawable
+        if name in drawn
+    }
 
 
-def joined(boxes: Iterable[Boxes]) -> dict[str, Box]:
-    """For each structure the smallest box that holds those of all cases.
+def joined(boxes: Iterable[Boxes]) -> dict[str, dict[str, Box]]:
+    """For each structure and anchor the smallest box that holds those of all cases.
 
     Example:
         >>> one, two = Box((0, 0, 0), (1, 1, 1)), Box((-1, 0, 0), (0, 2, 1))
-        >>> joined([{"Chiasm": one}, {"Chiasm": two}, {}])["Chiasm"]
-        Box(low_mm=(-1.0, 0.0, 0.0), high_mm=(1.0, 2.0, 1.0))
+        >>> joined([{"Chiasm": {"required": one}}, {"Chiasm": {"required": two}}, {}])["Chiasm"]
+        {'required': Box(low_mm=(-1.0, 0.0, 0.0), high_mm=(1.0, 2.0, 1.0))}
     """
-    found: dict[str, list[Box]] = {}
+    found: dict[str, dict[str, list[Triple]]] = {}
     for case in boxes:
-        for name, box in case.items():
-            found.setdefault(name, []).append(box)
+        for name, anchored in case.items():
+            for anchor, box in anchored.items():
+                found.setdefault(name, {}).setdefault(anchor, []).extend((box.low_mm, box.high_mm))
     return {
-        name: Box(
-            _triple(np.min([box.low_mm for box in each], axis=0)),
-            _triple(np.max([box.high_mm for box in each], axis=0)),
-        )
-        for name, each in sorted(found.items())
+        name: {anchor: _box(points) for anchor, points in sorted(anchored.items())}
+        for name, anchored in sorted(found.items())
     }
 
 
@@ -91,18 +98,20 @@ def ignored(
         label: numbers as the converter declares them.
         undrawn: names of the structures that were not drawn.
         converter: gives the number of the ignore label.
-        boxes: from all cases, see :func:`joined`; a structure that no case has may be anywhere.
+        boxes: from all cases, see :func:`joined`; a structure that no case has together with what was drawn
+            in this one may be anywhere.
 
     Raises:
         CaseError: ``too-little-drawn``: under 5 % of the voxels would teach anything.
     """
     numbers = SimpleITK.GetArrayFromImage(label)
-    middle = _middle(numbers, label, converter)
+    anchors = _anchors(_drawn(label, converter), converter)
     notes = []
     for name in sorted(undrawn):
-        inside = np.ones(numbers.shape, bool)
-        if middle is not None and name in boxes:
-            inside = _inside(boxes[name], middle, label)
+        known = {anchor: box for anchor, box in boxes.get(name, {}).items() if anchor in anchors}
+        inside = np.full(numbers.shape, not known)
+        for anchor, box in known.items():
+            inside[_part(box, anchors[anchor], label)] = True
         notes.append(
             Note("undrawn", f"{name} was not drawn; {int(inside.sum())} voxels where it may be are ignored")
         )
@@ -118,23 +127,28 @@ def ignored(
     return image_of(numbers, label), tuple(notes)
 
 
-def _undrawable(converter: Converter) -> list[tuple[int, str]]:
-    labels = enumerate(converter.labels, start=1)
-    return [(number, label.name) for number, label in labels if label.presence == "may_be_undrawn"]
+def _undrawable(converter: Converter) -> list[str]:
+    return [label.name for label in converter.labels if label.presence == "may_be_undrawn"]
 
 
-def _middle(
-    numbers: NDArray[np.generic], image: SimpleITK.Image, converter: Converter
-) -> NDArray[np.float64] | None:
-    """Mean of the centers of the boxes of all required structures, in mm; they are in every case."""
-    required = [n for n, label in enumerate(converter.labels, start=1) if label.presence == "required"]
-    centers = []
-    for number in required:
-        corners = _corners(numbers == number)
-        if corners is not None:
-            centers.append(to_world(corners, image).mean(axis=0))
-    middle: NDArray[np.float64] = np.mean(centers, axis=0) if centers else np.empty(0)
-    return middle if centers else None
+def _drawn(label: SimpleITK.Image, converter: Converter) -> dict[str, Coordinates]:
+    """Of what every patient has and this label shows: the corners (8, 3) of its box, in the world."""
+    numbers = SimpleITK.GetArrayViewFromImage(label)
+    found = {
+        each.name: _corners(numbers == number)
+        for number, each in enumerate(converter.labels, start=1)
+        if each.presence != "may_be_absent"  # a tumor is anywhere
+    }
+    return {name: to_world(corners, label) for name, corners in found.items() if corners is not None}
+
+
+def _anchors(drawn: Mapping[str, Coordinates], converter: Converter) -> dict[str, Coordinates]:
+    """The points that boxes are measured from, by their names."""
+    required = [label.name for label in converter.labels if label.presence == "required"]
+    middles = {name: corners.mean(axis=0) for name, corners in drawn.items()}
+    if required:
+        return {REQUIRED: np.mean([middles[name] for name in required], axis=0)}
+    return middles
 
 
 def _corners(mask: NDArray[np.bool_]) -> NDArray[np.int64] | None:
@@ -149,18 +163,19 @@ def _corners(mask: NDArray[np.bool_]) -> NDArray[np.int64] | None:
     return np.array([(i, j, k) for i in x for j in y for k in z])
 
 
-def _inside(box: Box, middle: NDArray[np.float64], image: SimpleITK.Image) -> NDArray[np.bool_]:
-    """Bool array (Z, Y, X): the voxels of the box on the image's axes that holds the box and its margin."""
-    low, high = np.asarray(box.low_mm) + middle - MARGIN_MM, np.asarray(box.high_mm) + middle + MARGIN_MM
+def _part(box: Box, anchor: Coordinates, image: SimpleITK.Image) -> tuple[slice, ...]:
+    """Slices (z, y, x): the voxels of the box on the image's axes that holds the box and its margin."""
+    low, high = np.asarray(box.low_mm) + anchor - MARGIN_MM, np.asarray(box.high_mm) + anchor + MARGIN_MM
     corners = [(x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
     index = to_index(corners, image)
     size = np.asarray(image.GetSize())
     first = np.clip(np.floor(index.min(axis=0)), 0, size).astype(int)
     last = np.clip(np.ceil(index.max(axis=0)) + 1, 0, size).astype(int)
-    inside = np.zeros(image.GetSize()[::-1], bool)
-    inside[first[2] : last[2], first[1] : last[1], first[0] : last[0]] = True
-    return inside
+    return tuple(slice(start, end) for start, end in zip(first[::-1], last[::-1], strict=True))
 
 
-def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(values[0]), float(values[1]), float(values[2])
+def _box(points: ArrayLike) -> Box:
+    """The smallest box that holds points (N, 3)."""
+    points = np.asarray(points, np.float64)
+    (x, y, z), (right, back, top) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return Box((x, y, z), (right, back, top))
