@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from real_data import real_data
 
+from nnunet_ext.clinical_io.grids import image_of
 from nnunet_ext.preparation import PreparationError, correct_bias_field
 
 SHAPE = (12, 40, 44)
@@ -51,6 +53,63 @@ def test_a_known_field_is_taken_out() -> None:
     assert result.variation_after == pytest.approx(variation(after[inside]), rel=1e-5)
     assert result.variation_after < result.variation_before
     assert result.field_range[1] > 1.5 * result.field_range[0]
+
+
+def real_head(folder: str, file: str, bins: list[int]) -> sitk.Image:
+    """A head with small arrays: as many voxels as ``bins`` (x, y, z) says are averaged."""
+    image = sitk.ReadImage(str(real_data(folder) / file), sitk.sitkFloat32)
+    return sitk.BinShrink(sitk.Clamp(image, lowerBound=0.0), bins)
+
+
+def twofold_field(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Brighter along x and z and toward the middle of y: a ratio of 2 within the mask."""
+    z, y, x = (
+        g / n - 0.5 for g, n in zip(np.ogrid[tuple(map(slice, inside.shape))], inside.shape, strict=True)
+    )
+    shape = x + 0.5 * z - 1.2 * y**2
+    low, high = shape[inside].min(), shape[inside].max()
+    return np.exp2((shape - low) / (high - low))
+
+
+def log_difference(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """How much the ratio of two images varies, whatever their scale."""
+    return float(np.std(np.log(one) - np.log(other)))
+
+
+# The first is as the coil left it; somebody took the field out of the other two already.
+@pytest.mark.parametrize(
+    ("folder", "file", "bins"),
+    [
+        ("brain_mr_pyradiomics", "brain1_image.nrrd", [8, 8, 1]),
+        ("brain_t1_t2_open_ms", "patient07_T1.nii.gz", [4, 4, 4]),
+        ("brain_t1_t2_open_ms", "patient07_T2.nii.gz", [4, 4, 4]),
+    ],
+)
+def test_a_field_planted_in_a_real_head_is_taken_out(folder: str, file: str, bins: list[int]) -> None:
+    original = real_head(folder, file, bins)
+    alone = correct_bias_field(original, shrink_factor=2, iterations=(50, 50))
+    head = sitk.GetArrayFromImage(alone.mask) == 1
+    before = sitk.GetArrayFromImage(original)
+    shaded = image_of((before * twofold_field(head)).astype(np.float32), original)
+    # In the same mask: Otsu's follows the brightness.
+    result = correct_bias_field(shaded, mask=alone.mask, shrink_factor=2, iterations=(50, 50))
+
+    found, expected = (sitk.GetArrayFromImage(r.image) for r in (result, alone))
+    planted = sitk.GetArrayFromImage(shaded)
+    left = log_difference(found[head], expected[head])
+    # About 0.2 is left; doing nothing leaves 1, and multiplying in place of dividing 2 or more.
+    assert left < 0.35 * log_difference(planted[head], before[head])
+    assert left < 0.35 * log_difference(planted[head], expected[head])
+    # All that was done is a division by a field, everywhere by one of those within the head.
+    some = planted > 0
+    field = planted[some] / found[some]
+    low, high = result.field_range
+    assert 0 < low < high < np.inf
+    assert field.min() >= low * 0.999
+    assert field.max() <= high * 1.001
+    # Air without signal stays so.
+    assert (~some).any()
+    assert not found[~some].any()
 
 
 def test_grid_is_kept_and_values_stay_finite_and_not_negative() -> None:
