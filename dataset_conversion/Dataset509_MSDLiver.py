@@ -64,7 +64,7 @@ def read(case: SourceCase, options: Options) -> ReadCase:
 
 
 def _description(file: Path) -> dict[str, Any]:
-    wanted = f"expected {_DESCRIPTION} of Task03_Liver with the labels {_LABELS}"
+    wanted = f"expected {_DESCRIPTION} of Task03_Liver with the labels {_LABELS} (or imagesTs alone)"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
