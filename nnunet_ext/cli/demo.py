@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo; returns the exit code."""
     from nnunet_ext.cli.demo_pipeline import run_demo
-    from nnunet_ext.cli.steps import EnvironmentProblemError, StepFailedError
+    from nnunet_ext.cli.steps import StepFailedError
+    from nnunet_ext.commands import EnvironmentProblemError
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if args.json else sys.stdout, flush=True)

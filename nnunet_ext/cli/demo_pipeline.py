@@ -21,13 +21,12 @@ from nnunet_ext.cli.demo_clinic import (
 )
 from nnunet_ext.cli.demo_recipe import RECIPES, EpochProgress, Recipe
 from nnunet_ext.cli.steps import (
-    EnvironmentProblemError,
     StepFailedError,
-    find_command,
     nnunet_environment,
     run_command,
 )
 from nnunet_ext.cli.workplace import Say, Workplace, write_json
+from nnunet_ext.commands import EnvironmentProblemError, find_command
 
 COMMANDS = ("nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict")
 # Rows of the picture; more would not be read.

@@ -4,52 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import IO
 
 from nnunet_ext.cli.hook_variable import entries
 from nnunet_ext.cli.workplace import Workplace
-
-# How long a child may take to end after SIGTERM before it is killed.
-_GRACE_S = 10.0
-_POLL_S = 0.1
+from nnunet_ext.commands import run_logged
 
 
 class StepFailedError(RuntimeError):
     """A step's command ended with an exit code other than 0, or its work could not be done."""
-
-
-class EnvironmentProblemError(RuntimeError):
-    """Something is missing or in the way before any work started."""
-
-
-def find_command(name: str) -> Path:
-    """The command ``name`` of this Python environment: beside the interpreter, else on PATH.
-
-    Raises:
-        EnvironmentProblemError: there is no such command.
-
-    Example:
-        >>> find_command("no-such-command")
-        Traceback (most recent call last):
-        nnunet_ext.cli.steps.EnvironmentProblemError: ...
-    """
-    scripts = Path(sys.executable).parent
-    found = shutil.which(name, path=str(scripts)) or shutil.which(name)
-    if found is None:
-        raise EnvironmentProblemError(
-            f"expected the command {name} in {scripts} or on PATH, found none; install nnU-Net into this "
-            f"environment: {shlex.quote(sys.executable)} -m pip install 'nnunetv2>=2.8,<3'"
-        )
-    return Path(found)
 
 
 def nnunet_environment(
@@ -104,7 +69,7 @@ def run_command(
     """Run one command to its end; its output goes to ``log`` and, line by line, to ``on_line``.
 
     Args:
-        command: program and arguments; the program is looked up with :func:`find_command`.
+        command: program and arguments.
         step: name of the step, for messages.
         log: file for stdout and stderr, overwritten.
         environment: all variables of the child.
@@ -114,24 +79,7 @@ def run_command(
         EnvironmentProblemError: the program does not exist.
         StepFailedError: it ended with another exit code than 0.
     """
-    program = str(find_command(command[0]))
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as sink, log.open(encoding="utf-8", errors="replace") as reader:
-        # Straight to the file, not through a pipe: a pipe stays open, and we would wait, as long as any
-        # worker lives, even after the command itself was killed for want of memory. The session of its own
-        # lets us end all of them together.
-        child = subprocess.Popen(
-            [program, *command[1:]],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            code = _follow(child, reader, on_line=on_line)
-        finally:
-            _end(child)
+    code = run_logged(command, log=log, environment=environment, on_line=on_line).code
     if code != 0:
         raise StepFailedError(
             f"step {step!r} failed: {command[0]} ended with exit code {code}. Its output is in {log}. "
@@ -161,34 +109,3 @@ def run_verb(words: Sequence[str], *, step: str) -> None:
         raise KeyboardInterrupt
     if code != 0:
         raise StepFailedError(f"step {step!r} failed: nnunet_ext {words[0]} ended with exit code {code}")
-
-
-def _follow(child: subprocess.Popen[bytes], reader: IO[str], *, on_line: Callable[[str], None] | None) -> int:
-    """Pass on what a child writes to its log until it ends; its exit code."""
-    pending = ""
-    while True:
-        code = child.poll()  # before reading, so that the last lines are read after the end
-        *lines, pending = (pending + reader.read()).split("\n")
-        if on_line is not None:
-            for line in lines:
-                on_line(line)
-        if code is not None:
-            return code
-        time.sleep(_POLL_S)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Make sure that a child and its workers are gone."""
-    if os.name == "nt":  # no process groups; nnU-Net's workers end with their parent's pipes
-        child.kill()
-        return
-    for stop in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + _GRACE_S
-        try:
-            os.killpg(child.pid, stop)
-            while time.monotonic() < deadline:
-                child.poll()
-                os.killpg(child.pid, 0)
-                time.sleep(_POLL_S)
-        except ProcessLookupError:  # nobody of the group is left
-            return

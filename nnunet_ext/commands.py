@@ -1,0 +1,168 @@
+"""Commands of other programs as child processes: logged, followed line by line, ended with their workers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+# How long a child may take to end after SIGTERM before it is killed.
+_GRACE_S = 10.0
+_POLL_S = 0.1
+
+
+class EnvironmentProblemError(RuntimeError):
+    """Something is missing or in the way before any work started."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended.
+
+    Attributes:
+        code: exit code; that of the signal, negative, if one ended it.
+        seconds: how long it ran.
+        peak_memory_gib: the most that it or one of its workers held; None where the system does not say.
+    """
+
+    code: int
+    seconds: float
+    peak_memory_gib: float | None
+
+
+def find_command(name: str) -> Path:
+    """The command ``name`` of this Python environment: beside the interpreter, else on PATH.
+
+    Raises:
+        EnvironmentProblemError: there is no such command.
+
+    Example:
+        >>> find_command("no-such-command")
+        Traceback (most recent call last):
+        nnunet_ext.commands.EnvironmentProblemError: ...
+    """
+    scripts = Path(sys.executable).parent
+    found = shutil.which(name, path=str(scripts)) or shutil.which(name)
+    if found is None:
+        raise EnvironmentProblemError(
+            f"expected the command {name} in {scripts} or on PATH, found none; install nnU-Net into this "
+            f"environment: {shlex.quote(sys.executable)} -m pip install 'nnunetv2>=2.8,<3'"
+        )
+    return Path(found)
+
+
+def run_logged(
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    append: bool = False,
+    on_line: Callable[[str], None] | None = None,
+) -> Finished:
+    """Run one command to its end; its output goes to ``log`` and, line by line, to ``on_line``.
+
+    Whatever ends the wait, an exception too, ends the command and its workers.
+
+    Args:
+        command: program and arguments; the program is looked up with :func:`find_command`.
+        log: file for stdout and stderr.
+        environment: all variables of the child.
+        append: write behind what is in the log, as for a command that goes on.
+        on_line: called with every line, for progress.
+
+    Raises:
+        EnvironmentProblemError: the program does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     done = run_logged(
+        ...         [sys.executable, "-c", "print(1)"], log=Path(folder) / "log", environment=os.environ,
+        ...         on_line=print,
+        ...     )
+        1
+        >>> done.code
+        0
+    """
+    program = str(find_command(command[0]))
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    with (
+        log.open("a" if append else "w", encoding="utf-8") as sink,
+        log.open(encoding="utf-8", errors="replace") as reader,
+    ):
+        reader.seek(0, os.SEEK_END)
+        # Straight to the file, not through a pipe: a pipe stays open, and we would wait, as long as any
+        # worker lives, even after the command itself was killed for want of memory. The session of its own
+        # lets us end all of them together.
+        child = subprocess.Popen(
+            [program, *command[1:]],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            peak_gib = _follow(child, reader, on_line=on_line)
+        finally:
+            _end(child)
+    return Finished(child.returncode, time.monotonic() - start, peak_gib)
+
+
+def _follow(
+    child: subprocess.Popen[bytes], reader: IO[str], *, on_line: Callable[[str], None] | None
+) -> float | None:
+    """Pass on what a child writes to its log until it ends; its peak memory in GiB."""
+    pending = ""
+    while True:
+        ended = _has_ended(child)  # before reading, so that the last lines are read after the end
+        *lines, pending = (pending + reader.read()).split("\n")
+        if on_line is not None:
+            for line in lines:
+                on_line(line)
+        if ended:
+            return _reap(child)
+        time.sleep(_POLL_S)
+
+
+def _has_ended(child: subprocess.Popen[bytes]) -> bool:
+    """Look without reaping: what the system knows of a child is told once, by :func:`_reap`."""
+    if not hasattr(os, "waitid"):
+        return child.poll() is not None
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _reap(child: subprocess.Popen[bytes]) -> float | None:
+    if not hasattr(os, "wait4"):
+        child.wait()
+        return None
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    # In KiB, but on macOS in bytes.
+    return float(usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Make sure that a child and its workers are gone."""
+    if os.name == "nt":  # no process groups; nnU-Net's workers end with their parent's pipes
+        child.kill()
+        return
+    for stop in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + _GRACE_S
+        try:
+            os.killpg(child.pid, stop)
+            while time.monotonic() < deadline:
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(_POLL_S)
+        except ProcessLookupError:  # nobody of the group is left
+            return
