@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ _POLL_S = 0.1
 
 class EnvironmentProblemError(RuntimeError):
     """Something is missing or in the way before any work started."""
+
+
+class CommandStoppedError(RuntimeError):
+    """A command was ended because somebody asked for it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ def run_logged(
     log: Path,
     environment: Mapping[str, str],
     append: bool = False,
+    stop: threading.Event | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> Finished:
     """Run one command to its end; its output goes to ``log`` and, line by line, to ``on_line``.
@@ -76,10 +82,12 @@ def run_logged(
         log: file for stdout and stderr.
         environment: all variables of the child.
         append: write behind what is in the log, as for a command that goes on.
+        stop: once another thread sets it, the command is ended.
         on_line: called with every line, for progress.
 
     Raises:
         EnvironmentProblemError: the program does not exist.
+        CommandStoppedError: ``stop`` was set before it ended.
 
     Example:
         >>> import tempfile
@@ -112,14 +120,18 @@ def run_logged(
             start_new_session=True,
         )
         try:
-            peak_gib = _follow(child, reader, on_line=on_line)
+            peak_gib = _follow(child, reader, on_line=on_line, stop=stop)
         finally:
             _end(child)
     return Finished(child.returncode, time.monotonic() - start, peak_gib)
 
 
 def _follow(
-    child: subprocess.Popen[bytes], reader: IO[str], *, on_line: Callable[[str], None] | None
+    child: subprocess.Popen[bytes],
+    reader: IO[str],
+    *,
+    on_line: Callable[[str], None] | None,
+    stop: threading.Event | None,
 ) -> float | None:
     """Pass on what a child writes to its log until it ends; its peak memory in GiB."""
     pending = ""
@@ -131,6 +143,8 @@ def _follow(
                 on_line(line)
         if ended:
             return _reap(child)
+        if stop is not None and stop.is_set():
+            raise CommandStoppedError(f"stopped: {child.args!r}")
         time.sleep(_POLL_S)
 
 

@@ -1,0 +1,176 @@
+"""The verb ``benchmark``: trainers against vanilla nnU-Net, on the same splits and the same budget."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = """\
+Compare trainers with vanilla nnU-Net: every trainer on every fold, several times, all with stock
+nnUNetv2_train, the same splits, budget and precision. Vanilla is trained on the same plans, and on the
+residual encoder plans of matching memory. A benchmark that is interrupted goes on when it is typed again; a
+training that fails is recorded, and the others go on.
+
+  run     train what is not finished yet
+  status  how far each training is
+
+The benchmark is declared on the command line or in a file, TOML, with the same names:
+
+  dataset = "Dataset004_Hippocampus"
+  trainers = ["nnUNetTrainerRASUNet", "nnUNetTrainerAGUNet"]
+  folds = [0, 1]
+  repeats = 3                    # nnU-Net draws its random state anew each time
+  budget = "20epochs_25iters"    # the same for all; without it 1000 epochs
+"""
+EPILOG = """\
+examples:
+  nnunet_ext benchmark run bench.toml --out bench
+  nnunet_ext benchmark run --dataset 4 --trainers nnUNetTrainerRASUNet --folds 0 1 --repeats 3 --out bench
+  nnunet_ext benchmark status bench
+
+exit code: 0 done, 1 some trainings failed, 2 wrong usage or environment
+"""
+# Options that stand for a value of the declaration, and how each is typed.
+_DECLARED: dict[str, dict[str, Any]] = {
+    "dataset": {"metavar": "D", "help": "number or name of the dataset"},
+    "trainers": {"nargs": "+", "metavar": "TR", "help": "trainers to compare with vanilla"},
+    "plans": {"nargs": "+", "metavar": "P", "help": "plans for all (nnUNetPlans)"},
+    "configurations": {"nargs": "+", "metavar": "C", "help": "configurations (3d_fullres)"},
+    "folds": {"nargs": "+", "type": int, "metavar": "F", "help": "folds (0 1 2 3 4)"},
+    "repeats": {"type": int, "metavar": "N", "help": "trainings of each (1)"},
+    "budget": {"metavar": "B", "help": "such as 20epochs_25iters (nnU-Net's own)"},
+    "precision": {"choices": ("amp", "float32", "bfloat16"), "help": "amp on a GPU, float32 on a CPU"},
+    "baselines": {"nargs": "*", "metavar": "P", "help": "further plans of vanilla (nnUNetResEncUNetMPlans)"},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_arguments(parser)
+        >>> parser.parse_args(["run", "--dataset", "4", "--trainers", "T", "--out", "b"]).trainers
+        ['T']
+    """
+    parser.description = DESCRIPTION
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    run_parser = actions.add_parser("run", help="train what is not finished yet")
+    run_parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the declaration, TOML")
+    for name, typed in _DECLARED.items():
+        run_parser.add_argument(f"--{name}", **typed)
+    run_parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the benchmark")
+    run_parser.add_argument("--device", choices=("cuda", "cpu", "mps"), default="cuda", help="(cuda)")
+    run_parser.add_argument(
+        "--gpus", nargs="+", default=[], metavar="N", help="one training on each of these at a time"
+    )
+    run_parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
+    status = actions.add_parser("status", help="how far each training is")
+    status.add_argument("out", type=Path, metavar="DIR", help="folder of the benchmark")
+    status.add_argument("--json", action="store_true", help="every record as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, or show how far it is; returns the exit code."""
+    from nnunet_ext.commands import EnvironmentProblemError
+
+    try:
+        return _status(args) if args.action == "status" else _run(args)
+    except (ValueError, OSError, EnvironmentProblemError) as error:
+        logger.error("benchmark: %s", error)
+        return 2
+
+
+def _run(args: argparse.Namespace) -> int:
+    from nnunet_ext.commands import find_command
+    from nnunet_ext.evaluation.benchmark.inputs import check_inputs, keep_declaration
+    from nnunet_ext.evaluation.benchmark.launch import train_all
+    from nnunet_ext.evaluation.benchmark.matrix import matrix_from
+    from nnunet_ext.evaluation.benchmark.places import Places
+
+    find_command("nnUNetv2_train")
+    matrix = matrix_from(_declaration(args))
+    if (matrix.precision == "amp") == (args.device == "cpu"):
+        raise ValueError(f"precision {matrix.precision} does not go with --device {args.device}")
+    preprocessed = _folder("nnUNet_preprocessed")
+    check_inputs(matrix, preprocessed=preprocessed)
+    keep_declaration(matrix, root=args.out, preprocessed=preprocessed)
+    places = Places(args.out.resolve(), matrix)
+    records = train_all(
+        matrix.runs,
+        places,
+        device=args.device,
+        environment=_environment(),
+        gpus=args.gpus,
+        progress=not args.no_pbar,
+    )
+    keep_declaration(matrix, root=args.out, preprocessed=preprocessed)  # splits that nnU-Net has just drawn
+    failed = [record.run for record in records if record.status == "failed"]
+    print(json.dumps({"finished": len(records) - len(failed), "failed": failed}))
+    return 1 if failed else 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from nnunet_ext.evaluation.benchmark.inputs import declared
+    from nnunet_ext.evaluation.benchmark.places import Places
+
+    places = Places(args.out.resolve(), declared(args.out))
+    records = {}
+    for run_ in places.matrix.runs:
+        file = places.record(run_)
+        records[run_.name] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if not args.json:
+            dice = (records[run_.name] or {}).get("mean_dice")
+            print(f"{places.state(run_):<12} {'' if dice is None else f'Dice {dice:.3f}':<11} {run_.name}")
+    if args.json:
+        print(json.dumps(records, indent=2))
+    return 0
+
+
+def _declaration(args: argparse.Namespace) -> dict[str, Any]:
+    """What the file says, with what was typed in its place."""
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    content: dict[str, Any] = {}
+    if args.file is not None:
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
+            import tomli as tomllib
+        try:
+            content = tomllib.loads(args.file.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{args.file} is no TOML: {error}") from error
+    content |= {name: value for name in _DECLARED if (value := getattr(args, name)) is not None}
+    content.setdefault("precision", "float32" if args.device == "cpu" else "amp")
+    if "dataset" in content:
+        try:
+            content["dataset"] = str(maybe_convert_to_dataset_name(content["dataset"]))
+        except RuntimeError as error:
+            raise ValueError(f"no dataset {content['dataset']}: {error}") from error
+    return content
+
+
+def _folder(variable: str) -> Path:
+    folder = os.environ.get(variable)
+    if folder is None:
+        raise ValueError(f"set {variable}, as for nnU-Net's own commands")
+    return Path(folder)
+
+
+def _environment() -> dict[str, str]:
+    """This shell's, in which nnU-Net finds our trainers beside those of others."""
+    from nnunet_ext.cli.hook_variable import VARIABLE, entries
+    from nnunet_ext.trainers.registry import hook_folder
+
+    hooks = dict.fromkeys([*entries(os.environ), str(hook_folder())])
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, VARIABLE: os.pathsep.join(hooks)}

@@ -1,0 +1,145 @@
+"""Runs the trainings of a benchmark on this computer, with stock nnU-Net commands."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from nnunet_ext.commands import run_logged
+from nnunet_ext.evaluation.benchmark.gpu_memory import GpuMemory
+from nnunet_ext.evaluation.benchmark.machine import machine
+from nnunet_ext.evaluation.benchmark.matrix import Run
+from nnunet_ext.evaluation.benchmark.places import Places
+from nnunet_ext.evaluation.benchmark.records import Record, read_record, record_of, save_record
+
+logger = logging.getLogger(__name__)
+
+# The variable by which our composed trainers, vanilla's too, take the precision of the forward pass on a CPU.
+BFLOAT16 = "nnUNet_ext_bfloat16"
+_LAST_LINES = 5
+
+
+def train(
+    run: Run,
+    places: Places,
+    *,
+    device: str,
+    environment: Mapping[str, str],
+    gpu: str = "",
+    stop: threading.Event | None = None,
+) -> Record:
+    """Begin a training, go on with it, or only look at it, and write its record.
+
+    A training that fails is recorded and raises nothing: the others go on.
+
+    Args:
+        run: which.
+        places: where.
+        device: nnU-Net's: ``cuda``, ``cpu`` or ``mps``.
+        environment: variables of the command, with nnU-Net's folders and the hook.
+        gpu: number of the GPU to use; ``""`` leaves it to the environment.
+        stop: once set, the command is ended.
+
+    Raises:
+        CommandStoppedError: it was.
+    """
+    file = places.record(run)
+    if places.state(run) == "finished":
+        if file.is_file() and (before := read_record(file)).status == "finished":
+            return before
+        return _recorded(run, places, reason="", peaks=(None, None))  # killed before it could be written
+    variables = {**environment, "nnUNet_results": str(places.results(run.repeat))}
+    if device == "cpu":
+        variables[BFLOAT16] = "1" if places.matrix.precision == "bfloat16" else "0"
+    if gpu:
+        variables["CUDA_VISIBLE_DEVICES"] = gpu
+    command = places.command(run, device=device)
+    logger.info("%s: %s", run.name, " ".join(command))
+    with GpuMemory.watched(gpu if device == "cuda" else None) as memory:
+        done = run_logged(command, log=places.log(run), environment=variables, append=True, stop=stop)
+    reason = ""
+    if done.code != 0:
+        reason = f"{command[0]} ended with exit code {done.code}: {_last_lines(places.log(run))}"
+    elif places.state(run) != "finished":
+        reason = f"{command[0]} ended well, and there is no validation in {places.fold(run)}"
+    return _recorded(run, places, reason=reason, peaks=(done.peak_memory_gib, memory.peak_gib))
+
+
+def train_all(
+    runs: Sequence[Run],
+    places: Places,
+    *,
+    device: str,
+    environment: Mapping[str, str],
+    gpus: Sequence[str] = (),
+    progress: bool = False,
+) -> list[Record]:
+    """Run trainings one after the other, or one on each GPU at a time.
+
+    Args:
+        runs: which, in this order.
+        places: where.
+        device: nnU-Net's.
+        environment: variables of the commands.
+        gpus: numbers of GPUs; none for one training at a time.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        Their records, in the order of ``runs``.
+    """
+    from tqdm import tqdm
+
+    stop = threading.Event()
+    free: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for gpu in gpus or ("",):
+        free.put(gpu)
+
+    def work(run: Run) -> Record:
+        with _taken(free) as gpu:
+            return train(run, places, device=device, environment=environment, gpu=gpu, stop=stop)
+
+    records: dict[Run, Record] = {}
+    pool = ThreadPoolExecutor(max(1, len(gpus)))
+    try:
+        waiting = {pool.submit(work, run): run for run in runs}
+        bar = tqdm(as_completed(waiting), total=len(runs), unit="run", disable=None if progress else True)
+        for future in bar:
+            record = records[waiting[future]] = future.result()
+            if record.status == "failed":
+                logger.error("%s failed: %s", record.run, record.reason)
+    finally:  # after an interrupt nothing goes on, and nothing begins
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return [records[run] for run in runs]
+
+
+@contextmanager
+def _taken(free: queue.SimpleQueue[str]) -> Iterator[str]:
+    gpu = free.get()
+    try:
+        yield gpu
+    finally:
+        free.put(gpu)
+
+
+def _recorded(run: Run, places: Places, *, reason: str, peaks: tuple[float | None, float | None]) -> Record:
+    record = record_of(
+        run,
+        places,
+        reason=reason,
+        machine=machine(),
+        peak_memory_gib=peaks[0],
+        peak_gpu_memory_gib=peaks[1],
+    )
+    save_record(record, places.record(run))
+    return record
+
+
+def _last_lines(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return " | ".join([line for line in lines if line][-_LAST_LINES:])

@@ -1,0 +1,94 @@
+"""The verb: declared in a file or typed, run, gone on with, looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_training import calls, install, preprocessed_dataset
+
+from nnunet_ext.cli.main import main
+from nnunet_ext.evaluation.benchmark.matrix import RESENC_PLANS
+
+DATASET = "Dataset004_X"
+TYPED = ["--dataset", "4", "--trainers", "nnUNetTrainerAGUNet", "--folds", "0", "--budget", "4epochs"]
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    install(tmp_path, monkeypatch)
+    folder = preprocessed_dataset(
+        tmp_path / "preprocessed", dataset=DATASET, plans=("nnUNetPlans", RESENC_PLANS)
+    )
+    monkeypatch.setenv("nnUNet_preprocessed", str(folder))
+    monkeypatch.setenv("CONTROL", str(tmp_path))
+    for name in ("raw", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    return tmp_path
+
+
+def benchmark(control: Path, *arguments: str) -> int:
+    return main(["benchmark", "run", *arguments, "--out", str(control / "b"), "--device", "cpu", "--no-pbar"])
+
+
+def test_a_benchmark_is_run_and_gone_on_with(control: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (control / "fail").touch()
+    assert benchmark(control, *TYPED) == 1
+    assert len(json.loads(capsys.readouterr().out)["failed"]) == 3
+    (control / "fail").unlink()
+    assert benchmark(control, *TYPED) == 0
+    assert json.loads(capsys.readouterr().out) == {"finished": 3, "failed": []}
+    trained = [(call[call.index("-tr") + 1], call[call.index("-p") + 1]) for call in calls(control)]
+    assert set(trained) == {
+        ("nnUNetTrainer_4epochs", "nnUNetPlans"),
+        ("nnUNetTrainer_4epochs", RESENC_PLANS),
+        ("nnUNetTrainerAGUNet_4epochs", "nnUNetPlans"),
+    }
+    assert main(["benchmark", "status", str(control / "b")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("finished     Dice 0.500") for line in lines)
+    assert main(["benchmark", "status", str(control / "b"), "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert {record["status"] for record in records.values()} == {"finished"}
+
+
+def test_a_file_declares_it_and_what_is_typed_counts_more(control: Path) -> None:
+    file = control / "bench.toml"
+    file.write_text(
+        'dataset = "Dataset004_X"\ntrainers = ["nnUNetTrainerAGUNet"]\nfolds = [0, 1]\nbaselines = []\n'
+    )
+    assert benchmark(control, str(file), "--folds", "1", "--repeats", "2", "--budget", "2epochs") == 0
+    assert len(calls(control)) == 4
+    assert {call[2] for call in calls(control)} == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "4"], "expected trainers"),
+        (["missing.toml"], "missing.toml"),
+        ([*TYPED, "--precision", "amp"], "precision amp does not go with --device cpu"),
+        ([*TYPED, "--plans", "nnUNetOtherPlans"], "or the command that makes nnUNetOtherPlans"),
+        ([*TYPED[:2], "--trainers", "nnUNetTrainer_5epochs"], "has a length of its own"),
+        (["--dataset", "77", "--trainers", "T"], "no dataset 77"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_runs(
+    control: Path, caplog: pytest.LogCaptureFixture, arguments: list[str], message: str
+) -> None:
+    assert benchmark(control, *arguments) == 2
+    assert message in caplog.text
+    assert not (control / "b").exists()
+
+
+def test_a_file_that_is_no_toml(control: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (control / "bench.toml").write_text("trainers = [")
+    assert benchmark(control, str(control / "bench.toml")) == 2
+    assert "is no TOML" in caplog.text
+
+
+def test_a_folder_without_a_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["benchmark", "status", str(tmp_path)]) == 2
+    assert "benchmark.json" in caplog.text

@@ -1,0 +1,84 @@
+"""A stand-in for nnUNetv2_train that takes no time and leaves what nnU-Net leaves."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+# As nnU-Net does: a checkpoint an epoch, logs with stamps, a validation, exit codes. Epochs take no time.
+FAKE = """\
+#!{python}
+import argparse, datetime, json, os, pathlib, shutil, sys, time
+parser = argparse.ArgumentParser()
+for name in ("dataset", "configuration", "fold"): parser.add_argument(name)
+for name in ("-tr", "-p", "-device"): parser.add_argument(name)
+for name in ("--c", "--val"): parser.add_argument(name, action="store_true")
+args = parser.parse_args()
+model = args.tr + "__" + args.p + "__" + args.configuration
+fold = pathlib.Path(os.environ["nnUNet_results"]) / args.dataset / model / ("fold_" + args.fold)
+fold.mkdir(parents=True, exist_ok=True)
+control = pathlib.Path(os.environ["CONTROL"])
+with (control / "calls.txt").open("a") as calls:
+    variables = [os.environ.get(n, "-") for n in ("nnUNet_ext_bfloat16", "CUDA_VISIBLE_DEVICES")]
+    calls.write(" ".join([*sys.argv[1:], *variables]) + "\\n")
+logs = len(list(fold.glob("training_log_*.txt")))
+log = (fold / ("training_log_%d.txt" % logs)).open("a")
+def say(text):
+    log.write(str(datetime.datetime.now()) + ": " + text + "\\n")
+    log.flush()
+    print(text, flush=True)
+state = fold / "checkpoint_latest.pth"
+if args.c and not state.exists(): sys.exit("nothing to go on from")
+begin = int(state.read_text()) if args.c else 0
+if not args.val:
+    for epoch in range(begin, 4):
+        say("Epoch %d" % epoch)
+        say("train_loss -0.5"); say("val_loss -0.4"); say("Pseudo dice [np.float32(0.5), np.float32(0.7)]")
+        say("Epoch time: %.1f s" % (10 + epoch))
+        state.write_text(str(epoch + 1))
+        if (control / "fail").exists() and epoch == 1: sys.exit("the reason")
+        if (control / "wait").exists() and epoch == 1: time.sleep(60)
+    shutil.copy(control / "bin" / "final.pth", fold / "checkpoint_final.pth")
+    state.unlink()
+    if (control / "fail at the end").exists(): sys.exit("no validation")
+say("predicting case_1")
+(fold / "validation").mkdir(exist_ok=True)
+summary = dict(foreground_mean=dict(Dice=0.5 + 0.1 * int(args.fold)), metric_per_case=[dict(), dict()])
+(fold / "validation" / "summary.json").write_text(json.dumps(summary))
+say("Validation complete")
+"""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put it in front of the real one; files in the folder tell it what to do (``CONTROL``)."""
+    scripts = folder / "bin"
+    scripts.mkdir()
+    script = scripts / "nnUNetv2_train"
+    script.write_text(FAKE.format(python=sys.executable))
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    shared = torch.ones(3)
+    weights = {"a": shared, "b": shared, "c": torch.ones(4), "d": torch.ones(2).int()}
+    torch.save({"network_weights": weights}, scripts / "final.pth")
+    monkeypatch.setattr(sys, "executable", str(scripts / "python"))  # a name beside the interpreter wins
+
+
+def calls(control: Path) -> list[list[str]]:
+    """Arguments of each call, and the variables that it saw."""
+    return [line.split() for line in (control / "calls.txt").read_text().splitlines()]
+
+
+def preprocessed_dataset(folder: Path, *, dataset: str, plans: tuple[str, ...]) -> Path:
+    """nnU-Net's folder of preprocessed data with one dataset that is empty, and two folds."""
+    for name in plans:
+        data = f"{name}_3d_fullres"
+        (folder / dataset / data).mkdir(parents=True)
+        configurations = {"3d_fullres": {"data_identifier": data, "architecture": {}}}
+        (folder / dataset / f"{name}.json").write_text(json.dumps({"configurations": configurations}))
+    splits = [{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]
+    (folder / dataset / "splits_final.json").write_text(json.dumps(splits))
+    return folder
