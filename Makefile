@@ -1,5 +1,5 @@
 # Two commands are enough on a fresh machine with Python (3.10 or newer) and make:
-#   make demo   the whole job on a synthetic patient, about five minutes after installation
+#   make demo   the whole job on synthetic patients, 5 to 25 minutes after installation
 #   make test   lint, types and tests
 # The environment in .venv is made when it is missing. The package is installed from the checkout again
 # whenever one of its files has changed, as users get it: not editable, so that what is tested is what a
