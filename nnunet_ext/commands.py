@@ -35,7 +35,8 @@ class Finished:
     Attributes:
         code: exit code; that of the signal, negative, if one ended it.
         seconds: how long it ran.
-        peak_memory_gib: the most that it or one of its workers held; None where the system does not say.
+        peak_memory_gib: the most that the process itself held, workers not counted; None where the system
+            does not say, as outside Linux.
     """
 
     code: int
@@ -135,34 +136,32 @@ def _follow(
 ) -> float | None:
     """Pass on what a child writes to its log until it ends; its peak memory in GiB."""
     pending = ""
+    peak_gib: float | None = None
     while True:
-        ended = _has_ended(child)  # before reading, so that the last lines are read after the end
+        peak_gib = _high_water_gib(child.pid) or peak_gib
+        code = child.poll()  # before reading, so that the last lines are read after the end
         *lines, pending = (pending + reader.read()).split("\n")
         if on_line is not None:
             for line in lines:
                 on_line(line)
-        if ended:
-            return _reap(child)
+        if code is not None:
+            return peak_gib
         if stop is not None and stop.is_set():
             raise CommandStoppedError(f"stopped: {child.args!r}")
         time.sleep(_POLL_S)
 
 
-def _has_ended(child: subprocess.Popen[bytes]) -> bool:
-    """Look without reaping: what the system knows of a child is told once, by :func:`_reap`."""
-    if not hasattr(os, "waitid"):
-        return child.poll() is not None
-    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+def _high_water_gib(pid: int) -> float | None:
+    """The most that a running process has held so far.
 
-
-def _reap(child: subprocess.Popen[bytes]) -> float | None:
-    if not hasattr(os, "wait4"):
-        child.wait()
+    Not what ``wait4`` tells of it: that counts what its parent held when it was made.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
         return None
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    # In KiB, but on macOS in bytes.
-    return float(usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20))
+    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(found[0]) / 2**20 if found else None
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -18,13 +18,15 @@ def python(code: str, log: Path, **more: Any) -> Finished:
 
 def test_code_time_and_memory_of_a_command(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "log"
-    small = python("raise SystemExit(3)", log)
+    small = python("import time; time.sleep(0.3); raise SystemExit(3)", log)
     large = python("import time; x = bytearray(600 * 2**20); time.sleep(0.3)", log)
     assert (small.code, large.code) == (3, 0)
     assert 0.3 <= large.seconds < 60
-    assert small.peak_memory_gib is not None
-    assert large.peak_memory_gib is not None
-    assert large.peak_memory_gib - small.peak_memory_gib > 0.3
+    if sys.platform == "linux":
+        assert small.peak_memory_gib is not None
+        assert large.peak_memory_gib is not None
+        assert small.peak_memory_gib < 0.2  # whatever this process holds
+        assert 0.58 < large.peak_memory_gib < 0.8
 
 
 def test_a_log_is_begun_or_gone_on_with(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Record:
         wall_seconds: from nnU-Net's logs.
         validation_seconds_per_case: prediction of the validation cases, with what is written of them.
         attempts: how often it was started.
-        peak_memory_gib: of the process or its largest worker, over all attempts; None where unknown.
+        peak_memory_gib: of nnU-Net's main process, over all attempts; None where unknown.
         peak_gpu_memory_gib: of the GPU while it ran, whoever used it; None without one.
         parameters: of the network; 0 where there is no checkpoint.
         precision: of the forward pass.

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import math
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -58,8 +59,7 @@ def test_a_training_and_what_is_known_of_it(control: Path, places: Places) -> No
     assert record.seconds_per_epoch == 11.5
     assert record.parameters == 7  # shared weights once, no whole numbers
     assert 0 < record.wall_seconds < 60
-    assert record.peak_memory_gib is not None
-    assert record.peak_memory_gib > 0.05
+    assert (record.peak_memory_gib is None) == (sys.platform != "linux")
     assert record.peak_gpu_memory_gib is None
     assert record.machine["versions"]["torch"] == importlib.metadata.version("torch")
     assert read_record(places.record(RUN)) == record
