@@ -3,8 +3,9 @@
     nnunet_ext convert liver-target FOLDER --dataset-id 501
 
 The folder holds one folder for each patient, with the slices of one CT series and one RTSTRUCT, in any
-depth and under any names. The label is the gross tumor volume: GTV, or what the hospital calls it, with
-``--aliases``. Patients without a GTV are refused, since nobody can tell them from those under another name.
+depth and under any names. The label is the gross tumor volume: GTV, GTVp and other common names, or what the
+hospital calls it, with ``--aliases``. Patients without a GTV are refused, since nobody can tell them from
+those under another name.
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@
 
     nnunet_ext convert imagecas FOLDER --dataset-id 502
 
-Where to get it: Kaggle ("ImageCAS"), or the authors' older release. License: see the Kaggle page; not
-verified here (SPEC D2).
+Where to get it: Kaggle ("ImageCAS"), or the authors' older release; https://arxiv.org/abs/2211.01607 names
+the project's page. License: see the Kaggle page; not verified here.
 
 Layout, either release, in any depth: ``1-200/7.img.nii.gz`` with ``1-200/7.label.nii.gz`` and so on to
 ``801-1000`` (Kaggle), or a folder for each patient, ``7/img.nii.gz`` with ``7/label.nii.gz`` (older). Cases
 are called ``ImageCAS_0007``.
 
-Quirks (SPEC D2) and what is done about them:
+Quirks and what is done about them:
 
 - Folders of the older release whose names end in `` (1)`` are duplicates: they are left out where the folder
   without it is there; their number is logged, and the case has the note ``duplicate-folder``.

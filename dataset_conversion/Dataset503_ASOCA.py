@@ -2,18 +2,20 @@
 
     nnunet_ext convert asoca FOLDER --dataset-id 503
 
-Where to get it: on request, see Scientific Data 2023, s41597-023-02016-2. License: as agreed on there.
+Where to get it: on request, see https://www.nature.com/articles/s41597-023-02016-2. License: as agreed on
+there.
 
 Layout, in any depth: ``Normal/CTCA/Normal_1.nrrd`` to 20 with ``Normal/Annotations/Normal_1.nrrd``, the same
 for ``Diseased``; without labels ``Normal/Testset_Normal/0.nrrd`` to 9 and
 ``Diseased/Testset_Diseased/10.nrrd`` to 19, which go to imagesTs. Cases are called ``ASOCA_Normal_01``,
 ``ASOCA_Diseased_01``, ``ASOCA_Test_00``.
 
-Quirks (SPEC D3) and what is done about them:
+Quirks and what is done about them:
 
 - Padding goes down to -3000 HU: what is below -1024 becomes -1024, with the note ``clipped-hu``.
-- A label that lies on bright vessels only once it is flipped is refused (``flipped-label``), as for ImageCAS;
-  one that is not on bright vessels either way is written with the note ``faint-vessel``.
+- SimpleITK finds the identity as direction in every file. A label that lies on bright vessels only once it is
+  flipped is refused (``flipped-label``), as for ImageCAS; one that is not on bright vessels either way is
+  written with the note ``faint-vessel``.
 - Center lines and graphs lie in another frame: they are not read.
 - Some versions of SimpleITK do not open the files: such a case is refused (``truncated-file``). Write it anew
   with another version.

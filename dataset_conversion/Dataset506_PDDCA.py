@@ -9,7 +9,7 @@ Layout: a folder for each patient, ``0522c0001/img.nrrd`` with ``structures/Brai
 ``Mandible``, ``OpticNerve_L``, ``OpticNerve_R``, ``Parotid_L``, ``Parotid_R``, ``Submandibular_L`` and
 ``Submandibular_R``. The landmarks (``.fcsv``) are not read.
 
-Quirks (SPEC D7) and what is done about them:
+Quirks and what is done about them:
 
 - Of the 48 patients 40 have a mandible, 41 a left and 36 a right submandibular gland. Everybody has these
   organs: where they may be, a case without them is ignored in training and never called background. The other
@@ -18,6 +18,8 @@ Quirks (SPEC D7) and what is done about them:
   extends; files that it does not know are counted in the note ``unknown-name``.
 - Organs overlap by some voxels, which the later in the list of labels gets (note ``overlap``). Small organs
   stand behind large ones.
+- The test patients of the MICCAI 2015 challenge (0522c0555 to 0746 and 0788 to 0878) are not set apart:
+  ``splits_final.json`` is made as for every dataset here.
 - There are no eyes, no lenses and no MR.
 """
 

@@ -3,19 +3,19 @@
     nnunet_ext convert hanseg FOLDER --dataset-id 507
     nnunet_ext convert hanseg FOLDER --dataset-id 507 --organs all --resample-masks
 
-Where to get it: https://zenodo.org/records/7442914. License: see that page (CC BY-NC-ND as far as we
-remember, not verified: SPEC D6).
+Where to get it: https://zenodo.org/records/7442914. License: see that page (CC BY-NC-ND as far as we know,
+not verified).
 
-Layout: ``set_1/case_01/case_01_IMG_CT.nrrd``, ``case_01_IMG_MR_T1.nrrd`` and ``case_01_OAR_<name>.seg.nrrd``
-for up to 30 organs, drawn on the CT.
+Layout, in any depth: ``set_1/case_01/case_01_IMG_CT.nrrd``, ``case_01_IMG_MR_T1.nrrd`` and
+``case_01_OAR_<name>.seg.nrrd`` for up to 30 organs, drawn on the CT.
 
-Quirks (SPEC D6) and what is done about them:
+Quirks and what is done about them:
 
 - ``Eye_AL`` and ``Eye_PL`` are the front and the back part of the left eyeball. Their union is ``Eye_L``; one
-  of them alone is no eye (note ``half-eye``), and the eye counts as not drawn. There is no lens in this
-  dataset, and nothing is called one.
+  of them alone is no eye. There is no lens in this dataset, and nothing is called one.
 - Not every organ was drawn in every patient (case_19 has no chiasm): where it may be, the case is ignored in
-  training and never called background. Eyes are required: from them that place is measured.
+  training and never called background. Both eyes are required, since that place is measured from them; a case
+  without one is refused (``empty-label``).
 - A mask may have three axes or four, and another extent than the CT. Where its voxels are voxels of the CT it
   is pasted; where they are not, the case is refused (``label-grid``), or, with ``--resample-masks``, the
   nearest voxels are taken (note ``resampled-mask``).

@@ -3,13 +3,14 @@
     nnunet_ext convert lits FOLDER --dataset-id 508
     nnunet_ext convert lits FOLDER --dataset-id 508 --target tumor
 
-The Medical Segmentation Decathlon has the same patients in one orientation and with their spacing: where you
-can choose, take ``msd-liver``. License: see the page that you take it from; not verified here.
+Where to get it: www.lits-challenge.com. License: see that page; not verified here. The Medical Segmentation
+Decathlon has the same patients in one orientation and with their spacing: where you can choose, take
+``msd-liver``.
 
 Layout, in any depth: ``volume-0.nii`` to 130 with ``segmentation-0.nii``, in one folder or two, and
 ``test-volume-0.nii`` to 69, which go to imagesTs. Cases are called ``LiTS_000`` and ``LiTS_test_000``.
 
-Quirks (SPEC D8) and what is done about them:
+Quirks and what is done about them:
 
 - Volumes 28 to 47 have an identity affine: somebody has lost their voxel size. Such a case is refused
   (``identity-affine``), unless ``--spacing-mm`` gives a size for these cases (z, y, x; others keep theirs;

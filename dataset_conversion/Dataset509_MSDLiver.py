@@ -4,7 +4,7 @@
     nnunet_ext convert msd-liver Task03_Liver --dataset-id 509 --target tumor
     nnunet_ext convert msd-liver NEW --like 509
 
-Where to get it: http://medicaldecathlon.com. License: CC BY-SA 4.0.
+Where to get it: http://medicaldecathlon.com.
 
 Layout: ``dataset.json``, ``imagesTr/liver_0.nii.gz``, ``labelsTr/liver_0.nii.gz`` and, without labels,
 ``imagesTs/liver_132.nii.gz``. Cases keep their names. New patients lie in ``imagesTs`` and need no
@@ -13,7 +13,7 @@ Layout: ``dataset.json``, ``imagesTr/liver_0.nii.gz``, ``labelsTr/liver_0.nii.gz
 ``nnUNetv2_convert_MSD_dataset -i Task03_Liver`` converts it as well. What this adds: the checks, one
 orientation, the tumor alone where it is asked for, and a report.
 
-Quirks (SPEC D8) and what is done about them:
+Quirks and what is done about them:
 
 - ``dataset.json`` says which cases there are: one whose file did not arrive is refused by name.
 - Hidden files (``._liver_0.nii.gz``) are passed over.

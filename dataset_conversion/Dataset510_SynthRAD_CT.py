@@ -10,7 +10,7 @@ Layout: ``Task1/brain/1BA001/{ct,mr,mask}.nii.gz`` and ``Task1/pelvis/1PA001`` (
 ``Task1/AB/1ABA001/{ct,mr,mask}.mha`` with HN and TH (2025). Cases keep their names, which are the same in
 both datasets: that is how pairs are found. Folders of Task 2 (CBCT) are passed over.
 
-Quirks (SPEC D10) and what is done about them:
+Quirks and what is done about them:
 
 - There are no organs to learn. The mask, the outline of the body, becomes the label ``body``, because nnU-Net
   wants one; outside of it the CT is -1000 or -1024 HU. Use the datasets for translation, and never for

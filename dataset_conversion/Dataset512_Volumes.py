@@ -8,11 +8,15 @@ r"""Any volumes with a label file: hospital NIfTI or NRRD, and public datasets w
 
 Layout: as the patterns say. Without ``{case}`` every folder directly below FOLDER is a case, and patterns are
 meant within it; ``**/`` stands for folders in between. With ``{case}`` patterns are meant from FOLDER on.
-Formats: NIfTI, NRRD, MetaImage.
+Formats: NIfTI, NRRD, MetaImage; write slices in folders and .mat files as one of these first.
 
-Made for the lower-limb CT of Perez-Carrasco et al. 2018 (paper 002) too, of which no layout is published
-(SPEC D4): 27 volumes of 20 patients, so that ``--group-by`` must tell which volumes are one patient; if the
-values are stored without the offset of -1024, the checks refuse the case (``hu-offset``).
+Made for the lower-limb CT of Perez-Carrasco et al. 2018 (https://doi.org/10.1016/j.cmpb.2017.12.027, paper
+002) too, of which no layout is published: 27 volumes of 20 patients, so that ``--group-by`` must tell which
+volumes are one patient; if the values are stored without the offset of -1024, the checks refuse the case
+(``hu-offset``).
+
+Every label may be ``:may_be_undrawn``. Where a structure may be is told by the cases that have it: measured
+from the labels that every case has, or, where there are none, from each of them that was drawn.
 
 Nothing is guessed: a channel whose pattern fits no file at all ends the run (exit code 2); a case in which
 one fits no file is refused (``missing-channel``, ``empty-label``), as is one in which it fits two

@@ -3,9 +3,20 @@
     nnunet_ext convert lower-limb FOLDER --dataset-id 513
 
 The folder holds one folder for each patient, with the slices of one CT series and one PNG for each slice, in
-any depth. Masks as Mimics writes them are 0 and 1, which look black. A PNG is matched to its slice by
-SOPInstanceUID, file name or InstanceNumber; where names tell nothing, by natural order. Masks that lie better
-on the bones when they are turned round are refused: look at one, then say how with ``--png-flip``.
+any depth.
+
+Quirks and what is done about them:
+
+- Masks as Mimics writes them are 0 and 1, which look black: what is not 0 is bone. Bilevel, gray, palette
+  and color PNGs are read; one with more than two gray values is refused (``label-value``), and so is one of
+  another size than its slice (``label-grid``).
+- A PNG is matched to its slice by SOPInstanceUID, file name or InstanceNumber. Where names tell nothing and
+  there are as many PNGs as slices, natural order decides, 2 before 10 (note ``png-order``).
+- A slice without a PNG may be one without bone or one that nobody drew: the case is refused
+  (``missing-png``), unless ``--missing-png empty`` says which.
+- Programs count rows from above or from below. Masks that lie better on the bones when they are turned round
+  are refused (``flipped-png``): look at one, then say how with ``--png-flip``. Where no way is clearly
+  better, the case is refused, too (``ambiguous-flip``).
 """
 
 from __future__ import annotations

@@ -4,13 +4,16 @@
 
 The folder holds one folder for each patient, with a CT series, a T1w and a T2w MR series and one RTSTRUCT on
 the CT, in any depth. Which MR is which is told by its SeriesDescription, which must hold the word that
-``--t1`` and ``--t2`` give (``T1`` and ``T2``); a description that holds both, or a second series of a kind,
-is refused. Couch and mask leave the CT, N4 evens out the MR, and both MR are brought onto the CT by a rigid
-registration, which the report judges by mutual information; ``--preparation`` takes other steps. (The paper
-registers elastically. A spline may move the very organs that were drawn on the CT.)
+``--t1`` or ``--t2`` gives (``T1``, ``T2``); one that holds both words is neither. A case without one of the
+two is refused (``missing-channel``), and so is one with two of a kind (``mixed-series``).
 
-The structures are the seven organs of paper 003. One that a patient's plan lacks was not drawn, and is
-ignored in training where it may be.
+Couch and mask leave the CT, N4 evens out the MR, and both MR are brought onto the CT by a rigid registration,
+which the report judges by mutual information; ``--preparation`` takes other steps. (The paper registers
+elastically. A spline may move the very organs that were drawn on the CT.)
+
+The structures are the seven organs of paper 003. Both eyes are required. Another organ that a patient's
+RTSTRUCT lacks was not drawn; where it also holds names that nobody knows, the case has the note
+``unknown-name``: look whether one of them is that organ.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
         >>> parser.parse_args(["clinic", "--dataset-id", "7"]).dataset_id
         7
     """
-    parser.add_argument("source", metavar="SRC", type=Path, help="the clinic's folder")
+    parser.add_argument("source", metavar="SRC", type=Path, help="folder to convert, with all cases")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--dataset-id", type=int, metavar="N", help="number of the dataset to write, 1 to 999")
     which.add_argument(

@@ -11,15 +11,60 @@ import sys
 from pathlib import Path
 
 from nnunet_ext.dataset_conversion.declaration import Converter
+from nnunet_ext.dataset_conversion.dicom_cases import discover_folders
 from nnunet_ext.dataset_conversion.registry import CONVERTERS, converter
 
 from nnunet_ext.files import write_text
 
 _PRESENCE = {
     "required": "every case has it",
-    "may_be_absent": "a patient may not have it: background",
-    "may_be_undrawn": "may not be drawn: ignored in training where it may be",
+    "may_be_absent": "not every patient has it: background",
+    "may_be_undrawn": "was not always drawn: ignored in training where it may be",
 }
+# What the converters share, for the index.
+_SHARED = """\
+## Every dataset
+
+- Images and label must lie on one grid: no corner more than 0.01 mm apart. All come out as LPS, each voxel
+  at its place in the world. An affine that nobody set is refused (`identity-affine`).
+- Values must be finite (`nan`), and those of CT Hounsfield units (`hu-offset`).
+- A label whose borders meet the image's edges only once it is flipped, or its axes are exchanged, is
+  refused (`misplaced-label`). Where you have looked and it is right, give `--accept-misplaced`.
+- A case of which undrawn structures leave under 5 % of the voxels to learn from is refused
+  (`too-little-drawn`).
+- `splits_final.json` needs five patients. With fewer, all good cases are written and the exit code is 1.
+
+## DICOM and RTSTRUCT
+
+What holds of a hospital's folders, in every converter that reads them. Series:
+
+- Slices are ordered by their positions; names and InstanceNumber do not count. Slope and intercept are
+  those of each slice. Enhanced multi-frame files are read; scouts, dose and reports are passed over.
+- Two equal images at one place are one (note `duplicate-slice`). Two different ones are refused
+  (`duplicate-slice`), and so are missing slices (`missing-slice`), distances that differ by more than 1 %
+  (`uneven-spacing`), a tilted gantry (`tilt`), and one series with several orientations, sizes or pixel
+  spacings (`mixed-series`).
+- Of several series of a modality the one is taken that the RTSTRUCT names. Where nothing tells, the case is
+  refused (`mixed-series`).
+- A folder with images of two patients is refused (`mixed-patients`). Folders with one PatientID are one
+  patient, unless `--patients folder` is given.
+
+Contours:
+
+- Even-odd within a slice: a curve in another is a hole, and keyholes come out right. Of equal curves one
+  counts (note `duplicate-contour`). Where curves of one structure overlap in part, the overlap is left out:
+  unite them in the planning system.
+- Points and open curves are left out (note `open-contour`), and so is what lies beyond the image (notes
+  `contour-outside`, `contour-clipped`). A structure of which nothing lies in the image is refused
+  (`contour-outside`), as is a curve between slices or across them (`contour-plane`).
+- A structure that is listed and was never drawn is refused where every case must have it (`empty-roi`).
+- An RTSTRUCT in another frame of reference is refused (`broken-reference`). In the same frame it is placed
+  by its coordinates, even where it names other images (note `broken-reference`).
+- Names are looked up in a table: TG-263, and common English and Chinese ones. Case, blanks and punctuation
+  do not count; left and right are the patient's. Where a structure is not found and there are names that
+  nobody knows, the case is refused (`unknown-name`), unless the structure is one that was not always drawn.
+  The key file lists these names, for `--aliases`.
+"""
 
 
 def page(name: str) -> str:
@@ -49,12 +94,14 @@ def index() -> str:
         "",
     ]
     lines += [f"- [{name}]({name}.md): {summary}" for name, (_, summary) in CONVERTERS.items()]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", _SHARED])
 
 
 def _tables(found: Converter) -> list[str]:
-    lines = [f"Channels: {', '.join(found.channels)}.", "", "| number | label | in a case |", "|---|---|---|"]
+    lines = [f"Channels: {', '.join(found.channels) or 'as the options say'}."]
     numbers = found.numbers()
+    if found.labels:
+        lines += ["", "| number | label | in a case |", "|---|---|---|"]
     lines += [f"| {numbers[one.name]} | {one.name} | {_PRESENCE[one.presence]} |" for one in found.labels]
     if found.pairs:
         pairs = ", ".join(f"{left} and {right}" for left, right in found.pairs)
@@ -67,6 +114,8 @@ def _tables(found: Converter) -> list[str]:
     if found.preparation is not None:
         steps = ", ".join(f"`{step.name}`" for step in found.preparation.steps)
         lines += ["", f"Prepared as it is converted: {steps} (`preparation.json`)."]
+    if found.discover is discover_folders:
+        lines += ["", "How DICOM and RTSTRUCT are read: [all datasets](README.md#dicom-and-rtstruct)."]
     if found.reference:
         lines += ["", f"Reference: {found.reference}."]
     if found.license:

@@ -60,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="name", metavar="NAME", title="datasets", required=True, parser_class=_ConverterParser
     )
     for name, (_, summary) in CONVERTERS.items():
-        names.add_parser(name, help=summary, converter_name=name)
+        where = f"Layout, commands and quirks: docs/datasets/{name}.md in the repository."
+        names.add_parser(name, help=summary, description=f"{summary}. {where}", converter_name=name)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,11 +11,13 @@ logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 Write what nnUNetv2_predict segmented as an RTSTRUCT on the patient's own DICOM series, for a planning system
-to load. Names come from the model's dataset.json, which nnU-Net puts beside its predictions; contours give
-back the same voxels, holes and oblique series included. A structure that was not found is listed empty.
+to load. Names come from the model's dataset.json, which nnU-Net puts beside its predictions, and so do colors
+where it has some: "colors": {"GTV": [255, 0, 0]}. Contours give back the same voxels, holes and oblique
+series included. A structure that was not found is listed empty.
 
 That it is the series which was predicted is checked by its grid and by the key file of the dataset (see
-convert), or with --image by its voxels. The file is marked as unapproved: a person approves it.
+convert), or with --image by its voxels, which a preparation must not have changed. The file is marked as
+unapproved: a person approves it.
 """
 EPILOG = """\
 examples:

@@ -16,6 +16,14 @@ that new cases get exactly the same with --like. Datasets that are converted tak
 nnunet_ext convert NAME SRC --preparation FILE.
 
 --example prints a file to begin with: ct (couch and mask removal) or mr-on-ct (that, N4 and registration).
+Its channels are called CT and T1w: write the names of yours. Steps that you may add:
+
+  {"step": "match_grid", "channel": "T1w", "reference": "CT", "background": 0, "order": 3}
+  {"step": "resample", "spacing_mm": [1.25, 0.8, 0.8], "order": 3, "label_method": "linear"}
+  {"step": "window", "channel": "CT", "low": -135, "high": 215}
+  {"step": "standardize", "channel": "T1w", "percentiles": [0.5, 99.5], "within": "foreground"}
+
+Spacing is (z, y, x). Every parameter must be there; one that is missing or unknown is named.
 """
 EPILOG = """\
 examples:
@@ -56,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--key", type=Path, metavar="FILE", help="see nnunet_ext convert --help")
     parser.add_argument("--accept-misplaced", action="store_true", help="see nnunet_ext convert --help")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes, for a dataset (1)")
     parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
 
 
