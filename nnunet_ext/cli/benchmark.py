@@ -8,7 +8,14 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnunet_ext.evaluation.benchmark.matrix import Run
+    from nnunet_ext.evaluation.benchmark.places import Places
+    from nnunet_ext.evaluation.benchmark.resources import Resources
+
+from nnunet_ext.cli import benchmark_report
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +27,7 @@ training that fails is recorded, and the others go on.
 
   run     train what is not finished yet
   status  how far each training is
+  report  one HTML file: verdicts, scores, costs, learning curves, overlays, surfaces
 
 The benchmark is declared on the command line or in a file, TOML, with the same names:
 
@@ -28,12 +36,19 @@ The benchmark is declared on the command line or in a file, TOML, with the same 
   folds = [0, 1]
   repeats = 3                    # nnU-Net draws its random state anew each time
   budget = "20epochs_25iters"    # the same for all; without it 1000 epochs
+
+With --cluster slurm every training that is not finished becomes one job of an array. A job that is preempted,
+or whose time is over, is queued again and goes on. Typed again, the command waits for the jobs that are still
+there, and submits none of them twice.
 """
 EPILOG = """\
 examples:
   nnunet_ext benchmark run bench.toml --out bench
   nnunet_ext benchmark run --dataset 4 --trainers nnUNetTrainerRASUNet --folds 0 1 --repeats 3 --out bench
+  nnunet_ext benchmark run bench.toml --out bench --gpus 0 1
+  nnunet_ext benchmark run bench.toml --out bench --cluster slurm --slurm partition=gpu account=onco
   nnunet_ext benchmark status bench
+  nnunet_ext benchmark report bench --markdown table.md
 
 exit code: 0 done, 1 some trainings failed, 2 wrong usage or environment
 """
@@ -74,9 +89,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gpus", nargs="+", default=[], metavar="N", help="one training on each of these at a time"
     )
     run_parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
+    _add_cluster_arguments(run_parser)
     status = actions.add_parser("status", help="how far each training is")
     status.add_argument("out", type=Path, metavar="DIR", help="folder of the benchmark")
     status.add_argument("--json", action="store_true", help="every record as JSON")
+    benchmark_report.add_arguments(actions.add_parser("report", help="a page of what is complete"))
+
+
+def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("on a cluster (jobs get one GPU each with --device cuda)")
+    group.add_argument(
+        "--cluster", choices=("slurm", "local"), help="local: all at once on this computer, to try it out"
+    )
+    group.add_argument(
+        "--time-limit-min", type=int, metavar="MIN", help="of a job, after which it is queued again (1440)"
+    )
+    group.add_argument(
+        "--cpus", type=int, metavar="N", help="cores of a job, and workers that load data (12)"
+    )
+    group.add_argument("--memory-gib", type=float, metavar="GIB", help="of a job (the cluster's own)")
+    group.add_argument("--max-jobs", type=int, metavar="N", help="at a time (as many as there is room for)")
+    group.add_argument(
+        "--slurm", nargs="+", action="extend", metavar="KEY=VALUE", help="further settings of sbatch"
+    )
+    group.add_argument("--no-wait", action="store_true", help="submit, print the jobs and return")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_ext.commands import EnvironmentProblemError
 
     try:
-        return _status(args) if args.action == "status" else _run(args)
+        return {"run": _run, "status": _status, "report": benchmark_report.run}[args.action](args)
     except (ValueError, OSError, EnvironmentProblemError) as error:
         logger.error("benchmark: %s", error)
         return 2
@@ -93,30 +129,81 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from nnunet_ext.commands import find_command
     from nnunet_ext.evaluation.benchmark.inputs import check_inputs, keep_declaration
-    from nnunet_ext.evaluation.benchmark.launch import train_all
     from nnunet_ext.evaluation.benchmark.matrix import matrix_from
     from nnunet_ext.evaluation.benchmark.places import Places
+    from nnunet_ext.evaluation.benchmark.splits import draw_splits
 
     find_command("nnUNetv2_train")
+    resources = _resources(args)
     matrix = matrix_from(_declaration(args))
     if (matrix.precision == "amp") == (args.device == "cpu"):
         raise ValueError(f"precision {matrix.precision} does not go with --device {args.device}")
     preprocessed = _folder("nnUNet_preprocessed")
     check_inputs(matrix, preprocessed=preprocessed)
+    if draw_splits(matrix, preprocessed=preprocessed):
+        logger.info("nnU-Net has drawn the folds of %s", matrix.dataset)
     keep_declaration(matrix, root=args.out, preprocessed=preprocessed)
     places = Places(args.out.resolve(), matrix)
+    failed = _train_here(args, places) if resources is None else _train_there(args, places, resources)
+    if failed is None:
+        return 0
+    keep_declaration(matrix, root=args.out, preprocessed=preprocessed)  # nobody has changed them since
+    print(json.dumps({"finished": len(matrix.runs) - len(failed), "failed": failed}))
+    return 1 if failed else 0
+
+
+def _train_here(args: argparse.Namespace, places: Places) -> list[str]:
+    """Train on this computer; names of the trainings that failed."""
+    from nnunet_ext.evaluation.benchmark.launch import train_all
+    from nnunet_ext.evaluation.benchmark.live_jobs import live_jobs
+
+    if live := live_jobs(places):
+        jobs = ", ".join(sorted({job.ticket.job for job in live.values()}))
+        raise ValueError(f"{len(live)} trainings are in jobs ({jobs}): give --cluster, or cancel them first")
     records = train_all(
-        matrix.runs,
+        places.matrix.runs,
         places,
         device=args.device,
         environment=_environment(),
         gpus=args.gpus,
         progress=not args.no_pbar,
     )
-    keep_declaration(matrix, root=args.out, preprocessed=preprocessed)  # splits that nnU-Net has just drawn
-    failed = [record.run for record in records if record.status == "failed"]
-    print(json.dumps({"finished": len(records) - len(failed), "failed": failed}))
-    return 1 if failed else 0
+    return [record.run for record in records if record.status == "failed"]
+
+
+def _train_there(args: argparse.Namespace, places: Places, resources: Resources) -> list[str] | None:
+    """Train on a cluster; names of the trainings that failed, None where nobody waits for them."""
+    from nnunet_ext.evaluation.benchmark.cluster import submit_missing, wait_for
+
+    jobs = submit_missing(places, device=args.device, environment=_environment(), resources=resources)
+    logger.info("%d trainings submitted, %d in jobs before", len(jobs.new), len(jobs.before))
+    if args.no_wait:
+        told = {"submitted": jobs.new, "before": jobs.before}
+        print(json.dumps({k: {r.name: ticket.job for r, ticket in v.items()} for k, v in told.items()}))
+        return None
+    try:
+        failed = wait_for([*jobs.before, *jobs.new], places, progress=not args.no_pbar)
+    except KeyboardInterrupt:
+        logger.warning("jobs of Slurm go on; type the same again to wait for them, scancel to end them")
+        raise
+    return [run_.name for run_ in places.matrix.runs if run_ in failed]
+
+
+def _resources(args: argparse.Namespace) -> Resources | None:
+    """What was typed for jobs of a cluster; None for this computer."""
+    from nnunet_ext.evaluation.benchmark.resources import Resources, slurm_settings
+
+    names = ("time_limit_min", "cpus", "memory_gib", "max_jobs")
+    typed = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if args.slurm:
+        typed["slurm"] = slurm_settings(args.slurm)
+    if args.cluster is None:
+        if wrong := [*typed, *(["no_wait"] if args.no_wait else [])]:
+            raise ValueError(f"--{wrong[0].replace('_', '-')} is for jobs of a cluster; give --cluster slurm")
+        return None
+    if args.gpus:
+        raise ValueError("--gpus is for this computer; a job has the GPU that the cluster gives it")
+    return Resources(args.cluster, **typed)
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -124,16 +211,30 @@ def _status(args: argparse.Namespace) -> int:
     from nnunet_ext.evaluation.benchmark.places import Places
 
     places = Places(args.out.resolve(), declared(args.out))
+    live = {} if args.json else _live_states(places)
     records = {}
     for run_ in places.matrix.runs:
         file = places.record(run_)
         records[run_.name] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         if not args.json:
             dice = (records[run_.name] or {}).get("mean_dice")
-            print(f"{places.state(run_):<12} {'' if dice is None else f'Dice {dice:.3f}':<11} {run_.name}")
+            state = live.get(run_) or places.state(run_)
+            print(f"{state:<12} {'' if dice is None else f'Dice {dice:.3f}':<11} {run_.name}")
     if args.json:
         print(json.dumps(records, indent=2))
     return 0
+
+
+def _live_states(places: Places) -> dict[Run, str]:
+    """Which trainings are queued or running as jobs, as far as can be asked here."""
+    from nnunet_ext.commands import EnvironmentProblemError
+    from nnunet_ext.evaluation.benchmark.live_jobs import live_jobs
+
+    try:
+        return {run_: job.state for run_, job in live_jobs(places).items()}
+    except EnvironmentProblemError as error:
+        logger.warning("%s", error)
+        return {}
 
 
 def _declaration(args: argparse.Namespace) -> dict[str, Any]:

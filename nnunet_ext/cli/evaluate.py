@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ examples:
   nnunet_ext evaluate predictions labelsTs
   nnunet_ext evaluate fold_0/validation labelsTr --only-predicted --csv cases.csv --workers 8
   nnunet_ext evaluate predictions labelsTs --tubular artery vein --nsd-tolerance-mm 1
+  nnunet_ext evaluate predictions labelsTs --html report.html
 
 exit code: 0 done, 1 some cases failed, 2 wrong usage or environment
 """
@@ -55,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", type=Path, metavar="FILE", help=f"all results (PRED/{SUMMARY}; none for two files)"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="one row for each case and structure")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="a page with plots, overlays and surfaces, in one file"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="images behind the overlays (imagesTr or imagesTs of REF)"
+    )
     parser.add_argument(
         "--nsd-tolerance-mm", type=float, default=2.0, metavar="MM", help="surfaces agree up to this (2)"
     )
@@ -92,10 +100,32 @@ def run(args: argparse.Namespace) -> int:
             if file is not None:
                 write_text(file, text_of(evaluation))
                 logger.info("written: %s", file)
+        if args.html is not None:
+            write_text(args.html, _page(args, evaluation))
+            logger.info("written: %s", args.html)
     except (ValueError, OSError) as error:
         logger.error("evaluate: %s", error)
         return 2
     return 1 if evaluation.failed else 0
+
+
+def _page(args: argparse.Namespace, evaluation: Evaluation) -> str:
+    from nnunet_ext.evaluation.cases import find_dataset_json, read_dataset_json
+    from nnunet_ext.evaluation.report.evaluation_page import evaluation_page
+    from nnunet_ext.evaluation.report.page import html
+    from nnunet_ext.evaluation.report.selection import images_beside
+
+    description = read_dataset_json(args.dataset_json or find_dataset_json(args.prediction, args.reference))
+    raw = os.environ.get("nnUNet_raw")
+    references = args.reference if args.reference.is_dir() else args.reference.parent
+    images = args.images or images_beside(references.absolute(), raw=Path(raw) if raw else None)
+    page = evaluation_page(
+        evaluation,
+        title=f"{args.prediction.absolute().name} against {args.reference.absolute().name}",
+        images=images,
+        file_ending=description["file_ending"],
+    )
+    return html(page)
 
 
 def _evaluation(args: argparse.Namespace) -> Evaluation:

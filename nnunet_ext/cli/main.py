@@ -61,6 +61,7 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("export", "nnunet_ext.cli.export", "predicted labels to RTSTRUCT on the original DICOM series"),
     Verb("evaluate", "nnunet_ext.cli.evaluate", "every metric of the papers, with named definitions"),
+    Verb("render", "nnunet_ext.cli.render", "a case as a picture, its structures as STL or PLY"),
     Verb("benchmark", "nnunet_ext.cli.benchmark", "trainers against vanilla nnU-Net, fairly"),
     Verb("demo", "nnunet_ext.cli.demo", "the whole job on synthetic patients, DICOM to DICOM, on a CPU"),
     Verb("phantom", "nnunet_ext.cli.phantom", "write synthetic patients in a clinic's layout"),

@@ -57,24 +57,40 @@ def read_pair(prediction: Path, reference: Path) -> LabelPair:
         ...     read_pair(file, file).prediction.shape
         (2, 3, 4)
     """
-    images = [_read_labels(file) for file in (prediction, reference)]
+    images = [read_labels(file) for file in (prediction, reference)]
+    require_comparable(*images)
+    x_mm, y_mm, z_mm = images[1].GetSpacing()
+    return LabelPair(
+        label_voxels(images[0], "the prediction"),
+        label_voxels(images[1], "the reference"),
+        (z_mm, y_mm, x_mm),
+    )
+
+
+def require_comparable(prediction: SimpleITK.Image, reference: SimpleITK.Image) -> None:
+    """Raise unless a prediction lies on its reference's grid.
+
+    Raises:
+        CaseError: ``grid-mismatch``.
+    """
     require_same_grid(
-        images[0],
-        images[1],
+        prediction,
+        reference,
         what="the prediction",
         whose="the reference",
         code="grid-mismatch",
         remedy="predict on the image of this reference and compare in its own space; nothing is resampled",
     )
-    x_mm, y_mm, z_mm = images[1].GetSpacing()
-    return LabelPair(
-        _whole_numbers(images[0], "the prediction"),
-        _whole_numbers(images[1], "the reference"),
-        (z_mm, y_mm, x_mm),
-    )
 
 
-def _read_labels(path: Path) -> SimpleITK.Image:
+def read_labels(path: Path) -> SimpleITK.Image:
+    """A label map as it lies in its file; a picture becomes a volume of one slice.
+
+    Raises:
+        CaseError: ``not-labels``, ``unreadable``, or one of
+            :func:`~nnunet_ext.clinical_io.volumes.read_volume`'s.
+        OSError: there is no such file, or it may not be read.
+    """
     if path.suffix not in PICTURE_ENDINGS:
         return read_volume(path).image
     with path.open("rb"):  # SimpleITK reports a missing file as an unknown format
@@ -94,12 +110,19 @@ def _read_labels(path: Path) -> SimpleITK.Image:
             remedy="write labels as one channel of whole numbers",
         )
     # What pictures call resolution is that of a printer.
-    slab = SimpleITK.GetImageFromArray(SimpleITK.GetArrayViewFromImage(image)[None])
-    return slab
+    return SimpleITK.GetImageFromArray(SimpleITK.GetArrayViewFromImage(image)[None])
 
 
-def _whole_numbers(image: SimpleITK.Image, what: str) -> NDArray[Any]:
-    """Voxels in the smallest unsigned type, without a copy where they have it already."""
+def label_voxels(image: SimpleITK.Image, what: str) -> NDArray[Any]:
+    """Voxels (Z, Y, X) of a label map in the smallest unsigned type.
+
+    Args:
+        image: the label map.
+        what: it in words, for the error.
+
+    Raises:
+        CaseError: ``not-labels``.
+    """
     voxels: NDArray[Any] = SimpleITK.GetArrayViewFromImage(image)
     if voxels.dtype == np.uint8:
         return voxels.copy()  # the view does not keep its image alive

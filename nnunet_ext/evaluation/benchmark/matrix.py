@@ -47,6 +47,24 @@ class Arm:
         return f"{self.trainer} ({self.plans}, {self.configuration})"
 
 
+def short_names(arms: Sequence[Arm]) -> dict[Arm, str]:
+    """Names for tables: the trainer, and of plans and configuration only what tells arms apart.
+
+    Example:
+        >>> plain = Arm("nnUNetTrainer", "nnUNetPlans", "2d")
+        >>> large = Arm("nnUNetTrainer", "nnUNetResEncUNetMPlans", "2d")
+        >>> list(short_names([plain, large, Arm("nnUNetTrainerAGUNet", "nnUNetPlans", "2d")]).values())
+        ['nnUNetTrainer', 'nnUNetTrainer (ResEncUNetM)', 'nnUNetTrainerAGUNet']
+    """
+    several = len({arm.configuration for arm in arms}) > 1
+    named = {}
+    for arm in arms:
+        plans = "" if arm.plans == VANILLA_PLANS else arm.plans.removeprefix("nnUNet").removesuffix("Plans")
+        more = ", ".join(word for word in (plans, arm.configuration if several else "") if word)
+        named[arm] = f"{arm.trainer} ({more})" if more else arm.trainer
+    return named if len(set(named.values())) == len(named) else {arm: str(arm) for arm in arms}
+
+
 @dataclass(frozen=True)
 class Run:
     """One training.

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.evaluation.benchmark.matrix import VANILLA, Arm, Run
+from nnunet_ext.evaluation.benchmark.matrix import VANILLA, Arm, Run, short_names
 from nnunet_ext.evaluation.benchmark.places import Places
 from nnunet_ext.evaluation.cases import find_cases, read_dataset_json
 from nnunet_ext.evaluation.folder import evaluate_cases
@@ -21,10 +21,12 @@ from nnunet_ext.evaluation.statistics import Comparison, aligned, compare, corre
 from nnunet_ext.evaluation.structures import label_table
 from nnunet_ext.files import write_text
 
-# Whether more is better.
+# What trainers are compared in, and whether more is better.
 METRICS: Mapping[str, bool] = MappingProxyType(
     {"Dice": True, "nsd": True, "hd95_mm": False, "assd_mm": False}
 )
+# What else the papers' tables have.
+OTHERS = ("IoU", "precision", "recall", "hd_mm", "rve_absolute_percent")
 REFERENCES = "gt_segmentations"
 
 # From a case to a structure's name to a metric.
@@ -101,15 +103,17 @@ def score(places: Places, *, preprocessed: Path, workers: int = 1, progress: boo
 def comparisons(scored: Scored) -> list[Comparison]:
     """Every trainer against every vanilla one of its configuration, in every metric and structure.
 
-    Holm's correction is over all comparisons of a metric.
+    Holm's correction is over all comparisons of a metric. Where fewer than two patients have a number in
+    both, as in the distances of a structure that hardly ever occurs, there is nothing to compare.
     """
+    names = short_names([arm for table in scored.tables[:1] for arm in table.scores])
     found = []
     for metric, higher_is_better in METRICS.items():
         family = [
             compare(
                 table.scores[candidate],
                 table.scores[baseline],
-                names=(str(candidate), str(baseline)),
+                names=(names[candidate], names[baseline]),
                 metric=metric,
                 structure=table.structure,
                 higher_is_better=higher_is_better,
@@ -120,16 +124,22 @@ def comparisons(scored: Scored) -> list[Comparison]:
             for baseline in table.scores
             if candidate.trainer != VANILLA == baseline.trainer
             and candidate.configuration == baseline.configuration
+            and _patients(table.scores[candidate], table.scores[baseline]) > 1
         ]
         found += corrected(family)
     return found
+
+
+def _patients(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> int:
+    """Those with a number in every training of both."""
+    return int((np.isfinite(ours).all(axis=1) & np.isfinite(theirs).all(axis=1)).sum())
 
 
 def _tables(found: Mapping[Arm, Mapping[int, RunScores]]) -> tuple[Table, ...]:
     first = next(iter(next(iter(found.values())).values()))
     tables = []
     for structure in next(iter(first.values())):
-        for metric in METRICS:
+        for metric in (*METRICS, *OTHERS):
             numbers = {str(arm): _by_case(of_arm, structure, metric) for arm, of_arm in found.items()}
             cases, arrays = aligned(numbers)
             scores = {arm: arrays[str(arm)] for arm in found}
@@ -171,7 +181,7 @@ def _scores_of(run: Run, places: Places, *, preprocessed: Path, workers: int, pr
     names = {structure.key: structure.name for structure in table.structures}
     scores = {
         result.case.name: {
-            names[key]: {metric: of_case.numbers()[metric] for metric in METRICS}
+            names[key]: {metric: of_case.numbers()[metric] for metric in (*METRICS, *OTHERS)}
             for key, of_case in result.scores.structures.items()
         }
         for result in results

@@ -1,0 +1,1 @@
+"""Pages and pictures of results: one self-contained HTML file, overlays in three planes, surfaces."""
