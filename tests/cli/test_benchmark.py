@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
-from fake_training import calls, install, preprocessed_dataset
+from fake_training import calls, install, install_python, preprocessed_dataset, wait_until_interruptible
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.evaluation.benchmark.matrix import RESENC_PLANS
@@ -73,6 +76,13 @@ def test_a_file_declares_it_and_what_is_typed_counts_more(control: Path) -> None
         ([*TYPED, "--plans", "nnUNetOtherPlans"], "or the command that makes nnUNetOtherPlans"),
         ([*TYPED[:2], "--trainers", "nnUNetTrainer_5epochs"], "has a length of its own"),
         (["--dataset", "77", "--trainers", "T"], "no dataset 77"),
+        ([*TYPED, "--cpus", "4"], "--cpus is for jobs of a cluster; give --cluster slurm"),
+        ([*TYPED, "--no-wait"], "--no-wait is for jobs of a cluster"),
+        ([*TYPED, "--cluster", "slurm", "--gpus", "0"], "--gpus is for this computer"),
+        (
+            [*TYPED, "--cluster", "slurm", "--slurm", "mem=4G"],
+            "--slurm mem: expected what has no option here",
+        ),
     ],
 )
 def test_wrong_usage_is_told_before_anything_runs(
@@ -92,3 +102,54 @@ def test_a_file_that_is_no_toml(control: Path, caplog: pytest.LogCaptureFixture)
 def test_a_folder_without_a_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert main(["benchmark", "status", str(tmp_path)]) == 2
     assert "benchmark.json" in caplog.text
+
+
+def test_folds_are_drawn_before_the_first_training(control: Path) -> None:
+    dataset = control / "preprocessed" / DATASET
+    (dataset / "splits_final.json").unlink()
+    for number in range(5):
+        (dataset / "nnUNetPlans_3d_fullres" / f"case_{number}.b2nd").touch()
+    assert benchmark(control, *TYPED, "--baselines") == 0
+    assert len(json.loads((dataset / "splits_final.json").read_text())) == 5  # the stand-in draws none
+    declared = json.loads((control / "b" / "benchmark.json").read_text())
+    assert "splits_final.json" in declared["sha256"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="submitit needs POSIX signals")
+def test_a_benchmark_on_a_cluster(control: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install_python(control)
+    (control / "wait").touch()
+    typed = [*TYPED, "--baselines", "--trainers", "nnUNetTrainer"]
+    assert benchmark(control, *typed, "--cluster", "local", "--no-wait") == 0
+    told = json.loads(capsys.readouterr().out)
+    ((name, job),) = told["submitted"].items()
+    assert name == "nnUNetTrainer__nnUNetPlans__3d_fullres__fold_0__repeat_0"
+    model = "nnUNetTrainer_4epochs__nnUNetPlans__3d_fullres"
+    wait_until_interruptible(control / "b" / "repeat_0" / DATASET / model / "fold_0")
+
+    assert main(["benchmark", "status", str(control / "b")]) == 0
+    assert capsys.readouterr().out.startswith("running ")
+    assert benchmark(control, *typed, "--cluster", "local", "--no-wait") == 0
+    assert json.loads(capsys.readouterr().out) == {"submitted": {}, "before": {name: job}}
+    assert benchmark(control, *typed) == 2  # not here, too
+
+    os.kill(int((control / "processes.txt").read_text().split()[1]), signal.SIGUSR2)
+    assert benchmark(control, *typed, "--cluster", "local") == 0
+    assert json.loads(capsys.readouterr().out) == {"finished": 1, "failed": []}
+    assert ["--c" in call for call in calls(control)] == [False, True]
+    assert (control / "b" / "records" / f"{name}.json").is_file()
+    assert benchmark(control, *typed) == 0
+    assert len(calls(control)) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="submitit needs POSIX signals")
+def test_a_job_that_fails_is_told_as_on_one_computer(
+    control: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    install_python(control)
+    (control / "fail").touch()
+    typed = [*TYPED, "--baselines", "--trainers", "nnUNetTrainer", "--cluster", "local"]
+    assert benchmark(control, *typed) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"finished": 0, "failed": ["nnUNetTrainer__nnUNetPlans__3d_fullres__fold_0__repeat_0"]}
+    assert "the reason" in caplog.text

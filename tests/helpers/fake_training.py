@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import site
 import stat
 import sys
+import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,7 @@ control = pathlib.Path(os.environ["CONTROL"])
 with (control / "calls.txt").open("a") as calls:
     variables = [os.environ.get(n, "-") for n in ("nnUNet_ext_bfloat16", "CUDA_VISIBLE_DEVICES")]
     calls.write(" ".join([*sys.argv[1:], *variables]) + "\\n")
+(control / "processes.txt").write_text("%d %d" % (os.getpid(), os.getppid()))
 logs = len(list(fold.glob("training_log_*.txt")))
 log = (fold / ("training_log_%d.txt" % logs)).open("a")
 def say(text):
@@ -65,6 +69,22 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = {"a": shared, "b": shared, "c": torch.ones(4), "d": torch.ones(2).int()}
     torch.save({"network_weights": weights}, scripts / "final.pth")
     monkeypatch.setattr(sys, "executable", str(scripts / "python"))  # a name beside the interpreter wins
+
+
+def install_python(folder: Path) -> None:
+    """Make the folder an environment with the packages of this one, in which jobs find the stand-in."""
+    venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    lines = [f"import site; site.addsitedir({each!r})\n" for each in site.getsitepackages()]
+    (packages / "packages_of_the_tests.pth").write_text("".join(lines))
+
+
+def wait_until_interruptible(fold: Path) -> None:
+    """Wait for a training that waits (``wait``), after its second epoch."""
+    state, deadline = fold / "checkpoint_latest.pth", time.monotonic() + 120
+    while not (state.is_file() and state.read_text() == "2"):
+        assert time.monotonic() < deadline, f"expected two epochs in {fold}"
+        time.sleep(0.05)
 
 
 def calls(control: Path) -> list[list[str]]:

@@ -48,11 +48,8 @@ def train(
     Raises:
         CommandStoppedError: it was.
     """
-    file = places.record(run)
-    if places.state(run) == "finished":
-        if file.is_file() and (before := read_record(file)).status == "finished":
-            return before
-        return _recorded(run, places, reason="", peaks=(None, None))  # killed before it could be written
+    if (before := finished(run, places)) is not None:
+        return before
     variables = {**environment, "nnUNet_results": str(places.results(run.repeat))}
     if device == "cpu":
         variables[BFLOAT16] = "1" if places.matrix.precision == "bfloat16" else "0"
@@ -68,6 +65,21 @@ def train(
     elif places.state(run) != "finished":
         reason = f"{command[0]} ended well, and there is no validation in {places.fold(run)}"
     return _recorded(run, places, reason=reason, peaks=(done.peak_memory_gib, memory.peak_gib))
+
+
+def finished(run: Run, places: Places) -> Record | None:
+    """The record of a training that is finished, None for any other."""
+    if places.state(run) != "finished":
+        return None
+    file = places.record(run)
+    if file.is_file() and (before := read_record(file)).status == "finished":
+        return before
+    return _recorded(run, places, reason="", peaks=(None, None))  # killed before it could be written
+
+
+def record_failure(run: Run, places: Places, *, reason: str) -> Record:
+    """Write the record of a training that something around it made fail."""
+    return _recorded(run, places, reason=reason, peaks=(None, None))
 
 
 def train_all(

@@ -44,6 +44,14 @@ class Places:
         """What its commands said."""
         return self.root / "logs" / f"{run.name}.log"
 
+    def ticket(self, run: Run) -> Path:
+        """Which job of a cluster it was given to."""
+        return self.root / "jobs" / f"{run.name}.json"
+
+    def submission(self, name: str) -> Path:
+        """What submitit keeps of the jobs that were submitted together: their logs, too."""
+        return self.root / "jobs" / name
+
     def state(self, run: Run) -> State:
         """How far a training is.
 
