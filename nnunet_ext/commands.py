@@ -73,6 +73,7 @@ def run_logged(
     append: bool = False,
     stop: threading.Event | None = None,
     on_line: Callable[[str], None] | None = None,
+    keep_open: Sequence[int] = (),
 ) -> Finished:
     """Run one command to its end; its output goes to ``log`` and, line by line, to ``on_line``.
 
@@ -85,6 +86,7 @@ def run_logged(
         append: write behind what is in the log, as for a command that goes on.
         stop: once another thread sets it, the command is ended.
         on_line: called with every line, for progress.
+        keep_open: descriptors of files that the command gets too.
 
     Raises:
         EnvironmentProblemError: the program does not exist.
@@ -119,6 +121,7 @@ def run_logged(
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=keep_open,
         )
         try:
             peak_gib = _follow(child, reader, on_line=on_line, stop=stop)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nnunet_ext.commands import run_logged
 from nnunet_ext.evaluation.benchmark.gpu_memory import GpuMemory
+from nnunet_ext.evaluation.benchmark.lock import alone
 from nnunet_ext.evaluation.benchmark.machine import machine
 from nnunet_ext.evaluation.benchmark.matrix import Run
 from nnunet_ext.evaluation.benchmark.places import Places
@@ -48,8 +49,25 @@ def train(
     Raises:
         CommandStoppedError: it was.
     """
-    if (before := finished(run, places)) is not None:
-        return before
+    with alone(places.lock(run), what=run.name, stop=stop) as lock:
+        if (before := finished(run, places)) is not None:
+            return before
+        keep_open = () if lock is None else (lock,)
+        return _train(
+            run, places, device=device, environment=environment, gpu=gpu, stop=stop, keep_open=keep_open
+        )
+
+
+def _train(
+    run: Run,
+    places: Places,
+    *,
+    device: str,
+    environment: Mapping[str, str],
+    gpu: str,
+    stop: threading.Event | None,
+    keep_open: Sequence[int],
+) -> Record:
     variables = {**environment, "nnUNet_results": str(places.results(run.repeat))}
     if device == "cpu":
         variables[BFLOAT16] = "1" if places.matrix.precision == "bfloat16" else "0"
@@ -58,7 +76,14 @@ def train(
     command = places.command(run, device=device)
     logger.info("%s: %s", run.name, " ".join(command))
     with GpuMemory.watched(gpu if device == "cuda" else None) as memory:
-        done = run_logged(command, log=places.log(run), environment=variables, append=True, stop=stop)
+        done = run_logged(
+            command,
+            log=places.log(run),
+            environment=variables,
+            append=True,
+            stop=stop,
+            keep_open=keep_open,
+        )
     reason = ""
     if done.code != 0:
         reason = f"{command[0]} ended with exit code {done.code}: {_last_lines(places.log(run))}"

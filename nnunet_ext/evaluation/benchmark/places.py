@@ -44,6 +44,10 @@ class Places:
         """What its commands said."""
         return self.root / "logs" / f"{run.name}.log"
 
+    def lock(self, run: Run) -> Path:
+        """Held by the process that trains it."""
+        return self.root / "records" / f"{run.name}.lock"
+
     def ticket(self, run: Run) -> Path:
         """Which job of a cluster it was given to."""
         return self.root / "jobs" / f"{run.name}.json"
