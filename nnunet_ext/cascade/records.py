@@ -1,0 +1,134 @@
+"""Which model wrote a coarse prediction, and whether it had seen the case: no leak from coarse to fine.
+
+nnU-Net keeps no record of it, and a later training overwrites what an earlier one wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nnunet_ext.files import write_text
+
+ENDING = ".coarse.json"
+
+
+class LeakError(RuntimeError):
+    """A coarse prediction is missing, or its model may have seen the case."""
+
+
+@dataclass(frozen=True)
+class CoarseRecord:
+    """Where a coarse prediction comes from.
+
+    Attributes:
+        case: name of the case.
+        trainer: class name of the coarse trainer.
+        plans: name of its plans.
+        configuration: its configuration, ``"3d_lowres"``.
+        fold: that predicted the case.
+        training_cases: all cases that this fold was trained on, sorted.
+        checkpoint_sha256: of its final checkpoint.
+    """
+
+    case: str
+    trainer: str
+    plans: str
+    configuration: str
+    fold: int
+    training_cases: tuple[str, ...]
+    checkpoint_sha256: str
+
+    @property
+    def saw_its_case(self) -> bool:
+        """Whether the model was trained on the case that it predicted."""
+        return self.case in self.training_cases
+
+
+def record_file(folder: Path, case: str) -> Path:
+    """Beside the prediction, ``predicted_next_stage/CONFIGURATION/CASE.*``."""
+    return folder / f"{case}{ENDING}"
+
+
+def save_record(record: CoarseRecord, folder: Path) -> None:
+    """Write a record, see :func:`read_record`."""
+    write_text(record_file(folder, record.case), json.dumps(asdict(record), indent=1) + "\n")
+
+
+def read_record(folder: Path, case: str) -> CoarseRecord | None:
+    """The record of a case, None where there is none.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_record(CoarseRecord("a", "T", "P", "3d_lowres", 0, ("b",), "0"), Path(folder))
+        ...     found = read_record(Path(folder), "a")
+        >>> found.fold, found.saw_its_case
+        (0, False)
+    """
+    file = record_file(folder, case)
+    if not file.is_file():
+        return None
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return CoarseRecord(**{**content, "training_cases": tuple(content["training_cases"])})
+
+
+def checkpoint_sha256(file: Path) -> str:
+    """Checksum of a checkpoint.
+
+    Raises:
+        OSError: there is none.
+    """
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def require_out_of_fold(
+    folder: Path, cases: Iterable[str], *, ending: str, command: str
+) -> dict[str, CoarseRecord]:
+    """Raise unless every case has a coarse prediction by a model that did not see it.
+
+    Args:
+        folder: of the coarse predictions for one configuration.
+        cases: of the fine stage, training and validation.
+        ending: of their files.
+        command: that makes them, for the error; ``"nnUNetv2_train 5 3d_lowres FOLD -tr T"``.
+
+    Returns:
+        The records, by case.
+
+    Raises:
+        LeakError: a prediction or its record is missing, or its model was trained on the case.
+    """
+    records, missing, unknown, seen = {}, [], [], []
+    for case in sorted(cases):
+        record = read_record(folder, case)
+        if not (folder / f"{case}{ending}").is_file():
+            missing.append(case)
+        elif record is None:
+            unknown.append(case)
+        elif record.saw_its_case:
+            seen.append(case)
+        else:
+            records[case] = record
+    for found, what in (
+        (missing, "have no coarse prediction"),
+        (unknown, "have a coarse prediction of which nobody knows whether its model saw them"),
+        (seen, "were predicted by a coarse model that was trained on them"),
+    ):
+        if found:
+            raise LeakError(
+                f"{len(found)} cases {what}: {_some(found)}, in {folder}. Type, for every fold, {command}; "
+                "for a training that is finished, with --val"
+            )
+    return records
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
