@@ -2,9 +2,9 @@
 
     python benchmarks/proposals.py [--rounds 3] [--size-vox 275 512 512] [--window 32]
 
-The mask is the phantom's coronary trees, as a perfect coarse network would find them. Each way runs in its own
-process, so that peak memory is its own; what holding the mask alone takes is printed beside it. A full scan in
-windows of the same size, half a window apart, is what a sliding window would look at.
+The mask is the phantom's coronary trees, as a perfect coarse network would find them. Each way runs in its
+own process, so that peak memory is its own; what holding the mask alone takes is printed beside it. A full
+scan in windows of the same size, half a window apart, is what a sliding window would look at.
 """
 
 from __future__ import annotations
@@ -92,9 +92,8 @@ def main() -> None:
                 results[way].append(json.loads(subprocess.check_output(command, text=True)))
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}", end="")
     print(*(f", {name} {importlib.metadata.version(name)}" for name in ("numpy", "scikit-image")), sep="")
-    print(
-        f"{shape}, {int(mask.sum())} voxels, windows of {args.window}; full scan {full_scan(shape, args.window)}"
-    )
+    scan = full_scan(shape, args.window)
+    print(f"{shape}, {int(mask.sum())} voxels, windows of {args.window}; full scan {scan}")
     for way, rounds in results.items():
         seconds = [r["seconds"] for r in rounds]
         print(
