@@ -3,9 +3,11 @@
     nnunet_ext convert liver-target FOLDER --dataset-id 501
 
 The folder holds one folder for each patient, with the slices of one CT series and one RTSTRUCT, in any
-depth and under any names. The label is the gross tumor volume: GTV, GTVp and other common names, or what the
-hospital calls it, with ``--aliases``. Patients without a GTV are refused, since nobody can tell them from
-those under another name.
+depth and under any names. Of several CT series that one is taken which the RTSTRUCT names. New patients have
+no RTSTRUCT: ``--series`` gives a word of the description of the series that is meant.
+
+The label is the gross tumor volume: GTV, GTVp and other common names, or what the hospital calls it, with
+``--aliases``. Patients without a GTV are refused, since nobody can tell them from those under another name.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from __future__ import annotations
 from nnunet_ext.dataset_conversion.command import ALIASES, aliases_of, main
 from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.dicom_cases import (
-    PATIENTS,
     discover_folders,
     find_patient,
     paint,
@@ -21,6 +22,7 @@ from nnunet_ext.dataset_conversion.dicom_cases import (
     read_image,
     structure_set_for,
 )
+from nnunet_ext.dataset_conversion.dicom_options import OVERLAPPING, PATIENTS, SERIES
 
 LABELS = (Label("GTV"),)
 
@@ -29,7 +31,7 @@ def read(case: SourceCase, options: Options) -> ReadCase:
     """CT and GTV of one patient; of a new one the CT alone."""
     found = find_patient(case.folder)
     if not case.is_training:
-        ct = read_image(found, "CT")
+        ct = read_image(found, "CT", word=options[SERIES.name])
         return ReadCase(
             channels=(ct.image,),
             label=None,
@@ -38,15 +40,16 @@ def read(case: SourceCase, options: Options) -> ReadCase:
             notes=ct.notes,
         )
     structures = structure_set_for(found)
-    ct = read_image(found, "CT", structures=structures)
-    label, undrawn, notes = paint(structures, ct, LABELS, aliases_of(options))
+    ct = read_image(found, "CT", structures=structures, word=options[SERIES.name])
+    painted = paint(structures, ct, LABELS, aliases_of(options), options)
     return ReadCase(
         channels=(ct.image,),
-        label=label,
-        undrawn=undrawn,
+        label=painted.label,
+        undrawn=painted.undrawn,
         patient=patient_key(ct, options),
         series=ct.headers.uid,
-        notes=(*ct.notes, *notes),
+        notes=(*ct.notes, *painted.notes),
+        colors=painted.colors,
     )
 
 
@@ -58,7 +61,7 @@ CONVERTER = Converter(
     labels=LABELS,
     discover=discover_folders,
     read=read,
-    options=(ALIASES, PATIENTS),
+    options=(SERIES, OVERLAPPING, ALIASES, PATIENTS),
     reference="Zhang et al., Chinese Journal of Medical Physics 42(7), 2025",
 )
 

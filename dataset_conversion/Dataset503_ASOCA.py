@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
+from nnunet_ext.dataset_conversion.checks import LOWEST_HU
 from nnunet_ext.dataset_conversion.command import main
 from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.vessel_label import check_vessels
@@ -39,8 +40,8 @@ from nnunet_ext.clinical_io import Note
 
 _TRAINING = re.compile(r"(CTCA|Annotations)/(Normal|Diseased)_(\d+)\.nrrd")
 _TEST = re.compile(r"Testset_(Normal|Diseased)/(\d+)\.nrrd")
-# Padding beyond the scanner's circle (SPEC D3); lower values are none, and the checks refuse them.
-_LOWEST_PADDING_HU, AIR_HU = -3000, -1024
+# Below it lies padding beyond the scanner's circle (SPEC D3), or what the checks refuse.
+AIR_HU = -1024
 
 
 def discover(source: Path, options: Options) -> Sequence[SourceCase]:
@@ -83,7 +84,7 @@ def read(case: SourceCase, options: Options) -> ReadCase:
 def _clipped(image: SimpleITK.Image) -> tuple[SimpleITK.Image, tuple[Note, ...]]:
     values = SimpleITK.GetArrayViewFromImage(image)
     lowest = float(values.min())
-    if not _LOWEST_PADDING_HU <= lowest < AIR_HU:
+    if not LOWEST_HU <= lowest < AIR_HU:
         return image, ()
     below = int(np.count_nonzero(values < AIR_HU))
     clipped = SimpleITK.Maximum(image, AIR_HU)

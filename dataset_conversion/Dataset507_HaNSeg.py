@@ -44,7 +44,7 @@ from nnunet_ext.dataset_conversion.declaration import (
 from nnunet_ext.dataset_conversion.organ_masks import read_organs
 from nnunet_ext.dataset_conversion.volume_cases import file_of, files_below, read_image
 
-from nnunet_ext.clinical_io import Note, read_volume
+from nnunet_ext.clinical_io import CaseError, Note, read_volume
 from nnunet_ext.laterality import pairs_by_name
 
 EYES = {"Eye_L": ("Eye_AL", "Eye_PL"), "Eye_R": ("Eye_AR", "Eye_PR")}
@@ -78,6 +78,7 @@ CHANNELS = Option(
 RESAMPLE = Option(
     "--resample-masks",
     {"action": "store_true", "help": "take masks with other voxels than the CT's, by the nearest voxel"},
+    is_for_training=True,
 )
 
 
@@ -117,29 +118,32 @@ def read(case: SourceCase, options: Options) -> ReadCase:
     if _takes_mr(options):
         found = _with_mr(found, case)
     labels = _labels(options)
-    files, notes = _organ_files(case, labels)
-    if not case.is_training or not files:
+    files = _organ_files(case, labels) if case.is_training else {}
+    if not files:
         return found
     organs = read_organs(files, labels, found.channels[0], resample=options[RESAMPLE.name])
-    return replace(
-        found, label=organs.label, undrawn=organs.undrawn, notes=(*found.notes, *notes, *organs.notes)
-    )
+    return replace(found, label=organs.label, undrawn=organs.undrawn, notes=(*found.notes, *organs.notes))
 
 
-def _organ_files(
-    case: SourceCase, labels: Sequence[Label]
-) -> tuple[dict[str, tuple[Path, ...]], tuple[Note, ...]]:
-    """The files of each organ that was drawn as a whole."""
+def _organ_files(case: SourceCase, labels: Sequence[Label]) -> dict[str, tuple[Path, ...]]:
+    """The files of each organ that was drawn.
+
+    Raises:
+        CaseError: ``empty-label`` where there is half an eye.
+    """
     files: dict[str, tuple[Path, ...]] = {}
-    notes = []
     for label in labels:
         parts = [file_of(case, f"*_OAR_{part}.seg.nrrd") for part in _parts(label.name)]
         there = tuple(file for file in parts if file is not None)
         if len(there) == len(parts):
             files[label.name] = there
         elif there:
-            notes.append(Note("half-eye", f"{label.name}: one of its two parts has no file: not drawn"))
-    return files, tuple(notes)
+            raise CaseError(
+                "empty-label",
+                reason=f"{label.name}: one of its two parts, {' and '.join(_parts(label.name))}, has no file",
+                remedy="add it, or leave the case out",
+            )
+    return files
 
 
 def _with_mr(found: ReadCase, case: SourceCase) -> ReadCase:

@@ -44,6 +44,7 @@ SPACING = Option(
         "metavar": ("Z", "Y", "X"),
         "help": "voxel size of the cases whose files have lost it; others keep theirs",
     },
+    may_differ=True,
 )
 
 

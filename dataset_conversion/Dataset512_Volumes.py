@@ -15,6 +15,9 @@ Made for the lower-limb CT of Perez-Carrasco et al. 2018 (https://doi.org/10.101
 volumes are one patient; if the values are stored without the offset of -1024, the checks refuse the case
 (``hu-offset``).
 
+Left and right are kept apart in training where ``--pair`` names the left and the right of one structure, or
+where ``--chiral`` says that the anatomy has a left and a right without such pairs, as the heart has.
+
 Every label may be ``:may_be_undrawn``. Where a structure may be is told by the cases that have it: measured
 from the labels that every case has, or, where there are none, from each of them that was drawn.
 
@@ -37,6 +40,7 @@ from nnunet_ext.dataset_conversion.file_patterns import fitting
 from nnunet_ext.dataset_conversion.volume_cases import files_below, renumbered
 from nnunet_ext.dataset_conversion.volume_options import (
     CHANNEL,
+    CHIRAL,
     LABEL_FILE,
     LABELS_FILE,
     NO_GEOMETRY,
@@ -61,6 +65,7 @@ def configure(converter: Converter, options: Options) -> Converter:
         labels=layout.labels,
         regions=layout.regions,
         pairs=layout.pairs,
+        is_chiral=options[CHIRAL.name],
         may_lack_geometry=bool(options[NO_GEOMETRY.name]),
     )
 

@@ -3,13 +3,14 @@
     nnunet_ext convert lower-limb FOLDER --dataset-id 513
 
 The folder holds one folder for each patient, with the slices of one CT series and one PNG for each slice, in
-any depth.
+any depth. Where there are several CT series, ``--series`` gives a word of the description of the one that is
+meant.
 
 Quirks and what is done about them:
 
 - Masks as Mimics writes them are 0 and 1, which look black: what is not 0 is bone. Bilevel, gray, palette
-  and color PNGs are read; one with more than two gray values is refused (``label-value``), and so is one of
-  another size than its slice (``label-grid``).
+  and color PNGs are read; one with more than two gray values or colors is refused (``label-value``), and so
+  is one of another size than its slice (``label-grid``).
 - A PNG is matched to its slice by SOPInstanceUID, file name or InstanceNumber. Where names tell nothing and
   there are as many PNGs as slices, natural order decides, 2 before 10 (note ``png-order``).
 - A slice without a PNG may be one without bone or one that nobody drew: the case is refused
@@ -33,12 +34,12 @@ from nnunet_ext.dataset_conversion.declaration import (
     SourceCase,
 )
 from nnunet_ext.dataset_conversion.dicom_cases import (
-    PATIENTS,
     discover_folders,
     find_patient,
     patient_key,
     read_image,
 )
+from nnunet_ext.dataset_conversion.dicom_options import PATIENTS, SERIES
 
 from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.clinical_io.grids import image_of
@@ -52,6 +53,7 @@ FLIP = Option(
         "default": "none",
         "help": "how the PNGs are turned against the series (none)",
     },
+    is_for_training=True,
 )
 MISSING = Option(
     "--missing-png",
@@ -60,12 +62,13 @@ MISSING = Option(
         "default": "refuse",
         "help": "a slice without a PNG: nobody knows, or there is no bone (refuse)",
     },
+    is_for_training=True,
 )
 
 
 def read(case: SourceCase, options: Options) -> ReadCase:
     """CT and bones of one patient; of a new one the CT alone."""
-    ct = read_image(find_patient(case.folder), "CT")
+    ct = read_image(find_patient(case.folder), "CT", word=options[SERIES.name])
     label, notes = None, ct.notes
     if case.is_training:
         files = [file for file in case.files if file.suffix.lower() == ".png"]
@@ -100,7 +103,7 @@ CONVERTER = Converter(
     discover=discover_folders,
     read=read,
     is_chiral=False,
-    options=(FLIP, MISSING, PATIENTS),
+    options=(SERIES, FLIP, MISSING, PATIENTS),
 )
 
 if __name__ == "__main__":

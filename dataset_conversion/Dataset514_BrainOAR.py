@@ -7,6 +7,9 @@ the CT, in any depth. Which MR is which is told by its SeriesDescription, which 
 ``--t1`` or ``--t2`` gives (``T1``, ``T2``); one that holds both words is neither. A case without one of the
 two is refused (``missing-channel``), and so is one with two of a kind (``mixed-series``).
 
+Of several CT series that one is taken which the RTSTRUCT names. New patients have no RTSTRUCT: ``--series``
+gives a word of the description of the series that is meant.
+
 Couch and mask leave the CT, N4 evens out the MR, and both MR are brought onto the CT by a rigid registration,
 which the report judges by mutual information; ``--preparation`` takes other steps. (The paper registers
 elastically. A spline may move the very organs that were drawn on the CT.)
@@ -19,6 +22,7 @@ RTSTRUCT lacks was not drawn; where it also holds names that nobody knows, the c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import SimpleITK
 from nnunet_ext.dataset_conversion.command import ALIASES, aliases_of, main
@@ -31,7 +35,6 @@ from nnunet_ext.dataset_conversion.declaration import (
     SourceCase,
 )
 from nnunet_ext.dataset_conversion.dicom_cases import (
-    PATIENTS,
     discover_folders,
     find_patient,
     paint,
@@ -39,6 +42,7 @@ from nnunet_ext.dataset_conversion.dicom_cases import (
     read_image,
     structure_set_for,
 )
+from nnunet_ext.dataset_conversion.dicom_options import OVERLAPPING, PATIENTS, SERIES
 
 from nnunet_ext.clinical_io import CaseError, Note
 from nnunet_ext.clinical_io.dicom_folder import DicomFolder, SeriesHeaders
@@ -58,8 +62,14 @@ LABELS = (
     Label("OpticChiasm", "may_be_undrawn"),
 )
 PAIRS = (("Eye_L", "Eye_R"), ("Lens_L", "Lens_R"), ("OpticNrv_L", "OpticNrv_R"))
-T1 = Option("--t1", {"default": "T1", "metavar": "WORD", "help": "in the description of T1w series (T1)"})
-T2 = Option("--t2", {"default": "T2", "metavar": "WORD", "help": "in the description of T2w series (T2)"})
+T1, T2 = (
+    Option(
+        f"--{word.lower()}",
+        {"default": word, "metavar": "WORD", "help": f"in the description of {word}w series ({word})"},
+        may_differ=True,
+    )
+    for word in ("T1", "T2")
+)
 # Where the scanners' frames already agree better than anything else, they stay.
 PREPARATION = Preparation(
     channels=CHANNELS,
@@ -78,20 +88,25 @@ def read(case: SourceCase, options: Options) -> ReadCase:
     """Three channels and seven organs of one patient; of a new one the channels alone."""
     found = find_patient(case.folder)
     structures = structure_set_for(found) if case.is_training else None
-    ct = read_image(found, "CT", structures=structures)
+    ct = read_image(found, "CT", structures=structures, word=options[SERIES.name])
     words = (str(options[T1.name]), str(options[T2.name]))
     mr, notes = _read_mr(found, words)
-    label, undrawn = None, frozenset[str]()
-    if structures is not None:
-        label, undrawn, of_label = paint(structures, ct, LABELS, aliases_of(options))
-        notes = (*notes, *of_label)
-    return ReadCase(
+    unlabeled = ReadCase(
         channels=(ct.image, *mr),
-        label=label,
-        undrawn=undrawn,
+        label=None,
         patient=patient_key(ct, options),
         series=ct.headers.uid,
         notes=(*ct.notes, *notes),
+    )
+    if structures is None:
+        return unlabeled
+    painted = paint(structures, ct, LABELS, aliases_of(options), options)
+    return replace(
+        unlabeled,
+        label=painted.label,
+        undrawn=painted.undrawn,
+        colors=painted.colors,
+        notes=(*unlabeled.notes, *painted.notes),
     )
 
 
@@ -127,7 +142,7 @@ CONVERTER = Converter(
     discover=discover_folders,
     read=read,
     pairs=PAIRS,
-    options=(T1, T2, ALIASES, PATIENTS),
+    options=(SERIES, T1, T2, OVERLAPPING, ALIASES, PATIENTS),
     preparation=PREPARATION,
 )
 

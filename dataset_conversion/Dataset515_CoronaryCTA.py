@@ -6,7 +6,7 @@ r"""Coronary arteries of a hospital: CT angiography with a label volume or an RT
     nnunet_ext convert coronary-cta FOLDER --dataset-id 515 --ct-file 'CT.nii.gz' --label-file 'artery.nii.gz'
 
 The folder holds one folder for each patient, with the slices of one CT series in any depth and under any
-names, and what was drawn on them, either of:
+names, and what was drawn on them: a label volume or an RTSTRUCT.
 
 - A label volume (NIfTI, NRRD, MetaImage) on the grid of the series, such as 3D Slicer exports with the CT as
   reference. Its values are 0 and 1, or 0 and 255; where branches have values of their own, ``--value`` names
@@ -21,7 +21,7 @@ is (``ambiguous-file``). DICOM SEG is not read (``dicom-seg``).
 Of several CT series that one is taken which the RTSTRUCT names, or on whose grid the label lies. Phases of
 one scan share a grid, and new patients have no label: what is not clear is refused (``mixed-series``), unless
 ``--series`` gives a word of the description of the series that is meant. New patients are read with the
-dataset's options, so give it from the beginning.
+dataset's word, unless another is given with them.
 
 With ``--ct-file`` the CT is a volume too, patterns as for ``volumes``, and each folder is a patient.
 
@@ -39,7 +39,6 @@ from nnunet_ext.dataset_conversion.command import ALIASES, main
 from nnunet_ext.dataset_conversion.coronary_options import (
     CT_FILE,
     LABEL_FILE,
-    SERIES,
     STRUCTURE,
     VALUE,
     ct_files,
@@ -49,9 +48,8 @@ from nnunet_ext.dataset_conversion.coronary_options import (
     patterns_of,
     structures_of,
 )
-from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.declaration import Color, Converter, Label, Options, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.dicom_cases import (
-    PATIENTS,
     discover_folders,
     find_patient,
     paint,
@@ -59,6 +57,7 @@ from nnunet_ext.dataset_conversion.dicom_cases import (
     read_image,
     structure_set_for,
 )
+from nnunet_ext.dataset_conversion.dicom_options import OVERLAPPING, PATIENTS, SERIES
 from nnunet_ext.dataset_conversion.vessel_label import check_vessels
 from nnunet_ext.dataset_conversion.volume_cases import renumbered
 
@@ -67,7 +66,7 @@ from nnunet_ext.clinical_io.dicom_folder import DicomFolder
 from nnunet_ext.clinical_io.dicom_series import DicomVolume
 from nnunet_ext.clinical_io.structure_set import StructureSet
 
-_WHICH_SERIES = f"leave one in the case's folder, or say which with {SERIES.flag}"
+LABEL = "coronary_artery"
 _WHICH_STRUCTURES = f"say with {STRUCTURE.flag} which are the arteries, or with {ALIASES.flag} what they mean"
 
 
@@ -108,7 +107,7 @@ def _read_volumes(case: SourceCase, options: Options) -> ReadCase:
 
 
 def _read_dicom(case: SourceCase, options: Options) -> ReadCase:
-    found = _described_so(find_patient(case.folder), options[SERIES.name])
+    found = find_patient(case.folder)
     label: Volume | None = None
     structures: StructureSet | None = None
     if case.is_training:
@@ -121,30 +120,19 @@ def _read_dicom(case: SourceCase, options: Options) -> ReadCase:
         "CT",
         structures=structures,
         label=None if label is None else label.image,
-        remedy=_WHICH_SERIES,
+        word=options[SERIES.name],
     )
+    colors: set[Color] = set()
     if structures is not None:
-        label = _painted(structures, ct, options)
+        label, colors = _painted(structures, ct, options)
     return ReadCase(
         channels=(ct.image,),
         label=None if label is None else label.image,
         patient=patient_key(ct, options),
         series=ct.headers.uid,
         notes=ct.notes if label is None else (*ct.notes, *label.notes),
+        colors=dict.fromkeys((LABEL,), *colors) if len(colors) == 1 else {},
     )
-
-
-def _described_so(found: DicomFolder, word: str | None) -> DicomFolder:
-    """The folder with those CT series alone whose description holds the word."""
-    series = [s for s in found.series if s.modality == "CT"]
-    fitting = tuple(s for s in series if (word or "").casefold() in s.description.casefold())
-    if series and not fitting:
-        raise CaseError(
-            "missing-channel",
-            reason=f"none of {len(series)} CT series has {word} in its description",
-            remedy=f"add the series that is meant, or say what it is called with {SERIES.flag}",
-        )
-    return replace(found, series=fitting)
 
 
 def _takes_contours(case: SourceCase, found: DicomFolder, options: Options) -> bool:
@@ -180,10 +168,11 @@ def _label_volume(case: SourceCase, options: Options) -> Volume | None:
     return Volume(label, tuple(Note(note.code, f"label: {note.text}") for note in found.notes))
 
 
-def _painted(structures: StructureSet, ct: DicomVolume, options: Options) -> Volume:
+def _painted(structures: StructureSet, ct: DicomVolume, options: Options) -> tuple[Volume, set[Color]]:
+    """The label, and the colors of the branches."""
     wanted, aliases = structures_of(options)
     try:
-        numbers, undrawn, notes = paint(structures, ct, wanted, aliases)
+        painted = paint(structures, ct, wanted, aliases, options)
     except CaseError as error:
         if error.code not in ("unknown-name", "ambiguous-name"):
             raise
@@ -193,7 +182,7 @@ def _painted(structures: StructureSet, ct: DicomVolume, options: Options) -> Vol
             remedy=f"{_WHICH_STRUCTURES}; the key file lists them",
             private=error.private,
         ) from error
-    lost = [label.name for label in wanted if label.name in undrawn and label.presence == "required"]
+    lost = [label.name for label in wanted if label.name in painted.undrawn and label.presence == "required"]
     if lost:
         raise CaseError(
             "empty-label",
@@ -201,7 +190,8 @@ def _painted(structures: StructureSet, ct: DicomVolume, options: Options) -> Vol
             remedy=_WHICH_STRUCTURES,
         )
     # Where branches meet they overlap, and it does not matter whose a voxel is.
-    return Volume(numbers > 0, tuple(note for note in notes if note.code != "overlap"))
+    notes = tuple(note for note in painted.notes if note.code != "overlap")
+    return Volume(painted.label > 0, notes), set(painted.colors.values())
 
 
 CONVERTER = Converter(
@@ -209,11 +199,11 @@ CONVERTER = Converter(
     title="CoronaryCTA",
     summary="hospital CT angiography with a label volume or an RTSTRUCT, the coronary arteries (paper 000)",
     channels=("CT",),
-    labels=(Label("coronary_artery"),),
+    labels=(Label(LABEL),),
     discover=discover_folders,
     read=read,
     is_chiral=True,
-    options=(SERIES, STRUCTURE, VALUE, LABEL_FILE, CT_FILE, ALIASES, PATIENTS),
+    options=(SERIES, STRUCTURE, VALUE, LABEL_FILE, CT_FILE, OVERLAPPING, ALIASES, PATIENTS),
     configure=configure,
 )
 

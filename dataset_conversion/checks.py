@@ -14,7 +14,7 @@ from nnunet_ext.clinical_io import CaseError, Note
 from nnunet_ext.clinical_io.grids import image_of, in_one_orientation, require_same_grid, with_grid_of
 
 # What a scanner can give: padding goes down to -3024 (SPEC D3: -3000), metal up to 30000 on extended scales.
-_LOWEST_HU, _HIGHEST_HU = -3100, 32767
+LOWEST_HU, _HIGHEST_HU = -3100, 32767
 # Stored values without their intercept of -1024 have no air, and most of a body between 850 and 1250.
 _AIR_HU, _STORED_TISSUE = -200, (850, 1250)
 _STORED_SHARE = 0.02
@@ -127,7 +127,7 @@ def _check_hounsfield(values: NDArray[np.generic]) -> None:
     """Raise where the values cannot be Hounsfield units; what is merely unusual passes."""
     sample = np.asarray(values).ravel()[:: max(1, values.size // 2_000_000)]
     low, high = float(values.min()), float(values.max())
-    if low < _LOWEST_HU or high > _HIGHEST_HU:
+    if low < LOWEST_HU or high > _HIGHEST_HU:
         found = f"values run from {low:g} to {high:g}"
     elif (
         low > _AIR_HU

@@ -5,13 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, Option, configured, own_options
+from nnunet_ext.dataset_conversion.declaration import (
+    Conversion,
+    Converter,
+    Option,
+    add_option,
+    configured,
+    require_needed,
+    typed_options,
+)
 from nnunet_ext.dataset_conversion.label_place import ACCEPT
 from nnunet_ext.dataset_conversion.raw_folder import (
     RAW,
@@ -19,6 +26,7 @@ from nnunet_ext.dataset_conversion.raw_folder import (
     conclude,
     existing_dataset,
     folder_to_write,
+    preprocessed_folder,
     raw_folder,
 )
 from nnunet_ext.dataset_conversion.registry import converter as converter_called
@@ -28,8 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREPROCESSED = "nnUNet_preprocessed"
-
 ALIASES = Option(
     "--aliases",
     {
@@ -37,6 +43,7 @@ ALIASES = Option(
         "metavar": "FILE",
         "help": 'what structures are called here: JSON, {"GTV": ["Tumor", ...], ...}',
     },
+    is_for_training=True,
 )
 
 
@@ -68,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
     which.add_argument(
         "--like",
         metavar="DATASET",
-        help="new patients without labels into imagesTs of this dataset (its number, name or folder), with "
-        "the options that it was converted with",
+        help="new patients without labels into imagesTs of this dataset (its number, name or folder), "
+        "prepared as it was; also of one that another converter made, where the channels agree",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of nnU-Net raw datasets (${RAW})")
     parser.add_argument(
@@ -77,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
         type=Path,
         metavar="FILE",
         help="steps before a case is checked, as preparation.json; see nnunet_ext prepare --help"
-        + (" (this dataset has its own)" if converter.preparation else " (none)"),
+        + (" (this dataset has its own)" if converter.preparation else " (none)")
+        + "; not with --like",
     )
     parser.add_argument(
         ACCEPT,
@@ -96,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None
     parser.add_argument("--json", action="store_true", help="print the report instead of a summary")
     parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
     for option in converter.options:
-        parser.add_argument(option.flag, **option.arguments)
+        add_option(parser, option)
 
 
 def run(args: argparse.Namespace, converter: Converter) -> int:
@@ -109,7 +117,8 @@ def run(args: argparse.Namespace, converter: Converter) -> int:
     try:
         dataset = _dataset(args, converter)
         key_file = args.key or default_key_file(dataset.name)
-        outcome = _convert(args, converter, dataset, key_file)
+        work = _convert if args.like is None else _convert_new
+        outcome = work(args, converter, dataset, key_file)
         report = (dataset / (REPORT_OF_NEW if args.like else REPORT)).read_text(encoding="utf-8")
         if args.report is not None:
             write_text(args.report, report)
@@ -122,18 +131,12 @@ def run(args: argparse.Namespace, converter: Converter) -> int:
 
 
 def _convert(args: argparse.Namespace, converter: Converter, dataset: Path, key_file: Path) -> Outcome:
-    from nnunet_ext.dataset_conversion.convert import convert, convert_new
-    from nnunet_ext.dataset_conversion.description import read_provenance
+    from nnunet_ext.dataset_conversion.convert import convert
 
     from nnunet_ext.preparation import read_preparation
 
-    options = own_options(converter, args)
-    if args.like is not None:
-        recorded = read_provenance(dataset).get("options", {})
-        options |= {name: value for name, value in recorded.items() if value != "a file"}
-        for option in converter.options:
-            if option.is_for_training:
-                options[option.name] = option.arguments.get("default")
+    options = {option.name: option.default for option in converter.options} | typed_options(converter, args)
+    require_needed(converter, options, to_train=True)
     aliases_of(options)  # a wrong table fails now, not once for each case
     converter = configured(converter, options)
     preparation = converter.preparation
@@ -147,16 +150,31 @@ def _convert(args: argparse.Namespace, converter: Converter, dataset: Path, key_
         preparation,
         accept_misplaced=args.accept_misplaced,
     )
-    progress = not args.no_pbar
-    if args.like is not None:
-        return convert_new(conversion, key_file=key_file, workers=args.workers, progress=progress)
-    preprocessed = os.environ.get(PREPROCESSED)
     return convert(
         conversion,
         key_file=key_file,
-        preprocessed=Path(preprocessed) / dataset.name if preprocessed else None,
+        preprocessed=preprocessed_folder(dataset),
         workers=args.workers,
-        progress=progress,
+        progress=not args.no_pbar,
+    )
+
+
+def _convert_new(args: argparse.Namespace, converter: Converter, dataset: Path, key_file: Path) -> Outcome:
+    from nnunet_ext.dataset_conversion.description import read_provenance
+    from nnunet_ext.dataset_conversion.new_patients import convert_new, options_of_new
+
+    from nnunet_ext.preparation import read_preparation
+
+    if args.accept_misplaced:
+        raise ValueError(f"{ACCEPT} is about labels, and new patients have none: leave it out")
+    options = options_of_new(converter, typed_options(converter, args), read_provenance(dataset))
+    require_needed(converter, options, to_train=False)
+    return convert_new(
+        Conversion(configured(converter, options), args.source, dataset, options),
+        key_file=key_file,
+        asked=None if args.preparation is None else read_preparation(args.preparation),
+        workers=args.workers,
+        progress=not args.no_pbar,
     )
 
 

@@ -10,21 +10,24 @@ from pathlib import Path
 from nnunet_ext.dataset_conversion.declaration import Conversion, SourceCase
 from nnunet_ext.dataset_conversion.description import (
     DESCRIPTION,
-    REPORT_OF_NEW,
     read_provenance,
     write_description,
     write_report,
 )
+from nnunet_ext.dataset_conversion.dicom_options import PATIENTS
 from nnunet_ext.dataset_conversion.key_file import KeyFile
 from nnunet_ext.dataset_conversion.pool import run_cases
 from nnunet_ext.dataset_conversion.records import FILE_ENDING, RECORDS, CaseResult, case_of
+from nnunet_ext.dataset_conversion.registry import layout_of
 from nnunet_ext.dataset_conversion.splits import FILE as SPLITS
 from nnunet_ext.dataset_conversion.splits import grouped_splits, refuse_other_splits, splits_kept
 from nnunet_ext.dataset_conversion.undrawn import joined
 
 from nnunet_ext.files import write_text
 from nnunet_ext.preparation import FILE_NAME as PREPARATION
-from nnunet_ext.preparation import read_preparation, write_preparation
+from nnunet_ext.preparation import write_preparation
+
+_BY_FOLDER = f"give {PATIENTS.flag} folder, if anonymization gave several patients one PatientID"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def convert(
         ValueError: there is no case, the dataset holds something else, or another number is out of range.
         OSError: the dataset or the key cannot be written.
     """
-    found = _discover(conversion, workers=workers)
+    found = discovered(conversion, workers=workers)
     dataset = conversion.dataset
     key = KeyFile.open(key_file, dataset=dataset)
     named = key.name_cases(found, title=conversion.converter.title)
@@ -98,54 +101,18 @@ def convert(
     return outcome
 
 
-def convert_new(
-    conversion: Conversion, *, key_file: Path, workers: int = 1, progress: bool = True
-) -> Outcome:
-    """Convert patients without labels into ``imagesTs`` of a dataset that is there already.
-
-    They take the path of the training cases: the same channels, preparation, checks and orientation, so that
-    a model of this dataset predicts them. Training cases, splits and ``dataset.json`` stay as they are.
-
-    Args:
-        conversion: what and where, with the options that the dataset was converted with.
-        key_file: that of the dataset.
-        workers: processes.
-        progress: show a progress bar on stderr.
+def discovered(conversion: Conversion, *, workers: int) -> Sequence[SourceCase]:
+    """The cases of the source.
 
     Raises:
-        ValueError: there is no case, or the dataset was made by another converter.
-        OSError: the dataset or the key cannot be written.
+        ValueError: there is none, or nobody to convert them.
     """
-    made_by = read_provenance(conversion.dataset).get("name")
-    if made_by != conversion.converter.name:
-        raise ValueError(
-            f"expected a dataset of the converter {conversion.converter.name}, {conversion.dataset} was made "
-            f"by {made_by or 'none of ours'}"
-        )
-    if (conversion.dataset / PREPARATION).exists():
-        preparation = read_preparation(conversion.dataset / PREPARATION)
-        conversion = replace(conversion, preparation=preparation)
-    # A new patient's folder may be called like an old one's: the whole path tells them apart.
-    found = [
-        replace(case, is_training=False, public_name="", source=str(case.folder.resolve() / case.source))
-        for case in _discover(conversion, workers=workers)
-    ]
-    key = KeyFile.open(key_file, dataset=conversion.dataset)
-    named = key.name_cases(found, title=conversion.converter.title)
-    key.save(dataset=conversion.dataset)
-    (conversion.dataset / RECORDS).mkdir(exist_ok=True)
-    results = run_cases(conversion, named, key, workers=workers, progress=progress)
-    ordered = tuple(results[name] for name in sorted(results))
-    write_report(conversion, ordered, splits="none", file=REPORT_OF_NEW)
-    return Outcome(ordered)
-
-
-def _discover(conversion: Conversion, *, workers: int) -> Sequence[SourceCase]:
     if workers < 1:
         raise ValueError(f"workers must be a whole number >= 1, got {workers}")
     found = conversion.converter.discover(conversion.source, conversion.options)
     if not found:
-        raise ValueError(f"expected cases of {conversion.converter.name} below {conversion.source}, got none")
+        name = conversion.converter.name
+        raise ValueError(f"expected cases of {name} below {conversion.source}, got none.{layout_of(name)}")
     return found
 
 
@@ -181,7 +148,9 @@ def _write_splits(
         if conversion.splits_from is not None:
             splits = splits_kept(conversion.splits_from, training)
         else:
-            splits = grouped_splits({case: key.cases[case].get("patient", case) for case in training})
+            patients = {case: key.cases[case].get("patient", case) for case in training}
+            by_dicom = conversion.options.get(PATIENTS.name) == PATIENTS.default
+            splits = grouped_splits(patients, if_shared=_BY_FOLDER if by_dicom else "")
         if splits:
             write_text(file, json.dumps(splits, indent=4) + "\n")
             if preprocessed is not None:

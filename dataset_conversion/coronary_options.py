@@ -19,10 +19,6 @@ _MAY_BE_ABSENT = ":may_be_absent"
 # Programs that think in gray values write a mask as 0 and 255.
 _YES, _WHITE = 1, 255
 
-SERIES = Option(
-    "--series",
-    {"metavar": "WORD", "help": "in the description of the CT series that is meant (any description)"},
-)
 STRUCTURE = Option(
     "--structure",
     {
@@ -50,6 +46,7 @@ LABEL_FILE = Option(
         "metavar": "PATTERN",
         "help": "the label volume in each patient's folder, such as '**/*-label.nrrd' (the only volume)",
     },
+    may_differ=True,
 )
 CT_FILE = Option(
     "--ct-file",
@@ -57,6 +54,7 @@ CT_FILE = Option(
         "metavar": "PATTERN",
         "help": "the CT as a NIfTI, NRRD or MetaImage file in each patient's folder (DICOM)",
     },
+    may_differ=True,
 )
 
 

@@ -14,6 +14,7 @@ from nnunet_ext.clinical_io import Note
 from nnunet_ext.preparation import Preparation
 
 Presence = Literal["required", "may_be_absent", "may_be_undrawn"]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class ReadCase:
         patient: anything that tells this patient from others; it is hashed with a salt.
         series: SeriesInstanceUID of the first channel, by which ``export`` knows it again; it is hashed too.
         notes: what was put right.
+        colors: red, green and blue from 0 to 255, by names of labels, where whoever drew them gave some.
     """
 
     channels: tuple[SimpleITK.Image, ...]
@@ -86,6 +88,7 @@ class ReadCase:
     patient: str = ""
     series: str = ""
     notes: tuple[Note, ...] = ()
+    colors: Mapping[str, Color] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,27 @@ class Option:
     Attributes:
         flag: ``"--structure"``.
         arguments: what ``argparse.ArgumentParser.add_argument`` takes beside it.
-        is_for_training: new patients have no use for it.
+        is_for_training: it is about labels, which new patients have not.
+        may_differ: it says how files are found and told apart, and new patients may have it otherwise than
+            the dataset; an option that is neither is the dataset's own and holds for them as well.
+        needed: whether it must be given.
     """
 
     flag: str
     arguments: Mapping[str, Any]
     is_for_training: bool = False
+    may_differ: bool = False
+    needed: Literal["never", "to train", "always"] = "never"
 
     @property
     def name(self) -> str:
         """How the value is called among the options."""
         return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def default(self) -> Any:
+        """Its value where nobody types it."""
+        return self.arguments.get("default", False if self.arguments.get("action") == "store_true" else None)
 
 
 Options = Mapping[str, Any]
@@ -204,6 +217,24 @@ def configured(converter: Converter, options: Options) -> Converter:
     return converter if converter.configure is None else converter.configure(converter, options)
 
 
-def own_options(converter: Converter, args: argparse.Namespace) -> dict[str, Any]:
-    """The values of a converter's own options, as they were typed."""
-    return {option.name: getattr(args, option.name) for option in converter.options}
+def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    """Declare an option such that only what was typed stands among the arguments."""
+    parser.add_argument(option.flag, **{**option.arguments, "default": argparse.SUPPRESS})
+
+
+def typed_options(converter: Converter, args: argparse.Namespace) -> dict[str, Any]:
+    """The values of a converter's own options that were typed."""
+    names = [option.name for option in converter.options]
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+
+
+def require_needed(converter: Converter, options: Options, *, to_train: bool) -> None:
+    """Raise where an option is missing that must be given.
+
+    Raises:
+        ValueError: with what was expected.
+    """
+    for option in converter.options:
+        is_needed = option.needed == "always" or (to_train and option.needed == "to train")
+        if is_needed and not options[option.name]:
+            raise ValueError(f"expected {option.flag} {option.arguments['metavar']}, got none")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.dataset_conversion.declaration import Conversion, Converter
+from nnunet_ext.dataset_conversion.declaration import Color, Conversion, Converter
 from nnunet_ext.dataset_conversion.records import FILE_ENDING, CaseResult
 
 import nnunet_ext
@@ -17,16 +17,32 @@ from nnunet_ext.laterality import AXIS, KEY
 DESCRIPTION = "dataset.json"
 REPORT = "conversion_report.json"
 REPORT_OF_NEW = "conversion_report_imagesTs.json"
-CONVERTER = "converter"
+CONVERTER, COLORS = "converter", "colors"
+# What stands for the value of an option that names a file: paths may tell who somebody is.
+A_FILE = "a file"
 
 
 def write_report(
-    conversion: Conversion, results: Sequence[CaseResult], *, splits: str, file: str = REPORT
+    conversion: Conversion,
+    results: Sequence[CaseResult],
+    *,
+    splits: str,
+    file: str = REPORT,
+    made_by: str = "",
 ) -> None:
-    """List every case with what became of it; nothing in it tells who a patient is."""
+    """List every case with what became of it; nothing in it tells who a patient is.
+
+    Args:
+        conversion: the run.
+        results: its cases.
+        splits: what became of the splits.
+        file: name of the report.
+        made_by: the converter that made the dataset, of new patients whom another may have read.
+    """
     refused = sum(result.error is not None for result in results)
     report = {
         CONVERTER: _provenance(conversion),
+        **({"dataset_made_by": made_by} if made_by else {}),
         "written": len(results) - refused,
         "refused": refused,
         "splits": splits,
@@ -50,6 +66,8 @@ def write_description(conversion: Conversion, written: Sequence[CaseResult]) -> 
     }
     if converter.pairs or converter.is_chiral:
         description[KEY] = {"pairs": [list(pair) for pair in converter.pairs], "axis": AXIS}
+    if colors := _agreed_colors(written):
+        description[COLORS] = colors
     description |= converter.description
     write_text(conversion.dataset / DESCRIPTION, json.dumps(description, indent=2) + "\n")
 
@@ -66,6 +84,15 @@ def read_provenance(dataset: Path) -> Mapping[str, Any]:
     return provenance
 
 
+def _agreed_colors(written: Sequence[CaseResult]) -> dict[str, Color]:
+    """The color of each label that has one and the same in every case that has any."""
+    found: dict[str, set[Color]] = {}
+    for result in written:
+        for name, color in result.colors.items():
+            found.setdefault(name, set()).add(color)
+    return {name: next(iter(colors)) for name, colors in sorted(found.items()) if len(colors) == 1}
+
+
 def _labels(converter: Converter) -> dict[str, Any]:
     """What nnU-Net trains on: the labels, or regions of them."""
     numbers = converter.numbers()
@@ -80,9 +107,8 @@ def _labels(converter: Converter) -> dict[str, Any]:
 
 
 def _provenance(conversion: Conversion) -> dict[str, Any]:
-    # Of an option that names a file only that there was one: paths may tell who somebody is.
     options = {
-        name: "a file" if isinstance(value, Path) else value
+        name: A_FILE if isinstance(value, Path) else value
         for name, value in sorted(conversion.options.items())
     }
     return {"name": conversion.converter.name, "nnunet_ext": nnunet_ext.__version__, "options": options}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from nnunet_ext.dataset_conversion.declaration import Label, Option, Options, SourceCase
+from nnunet_ext.dataset_conversion.declaration import Color, Label, Options, SourceCase
+from nnunet_ext.dataset_conversion.dicom_options import OVERLAPPING, PATIENTS, SERIES
 from numpy.typing import NDArray
 
 from nnunet_ext.clinical_io import CaseError, Note
 from nnunet_ext.clinical_io.dicom_folder import DicomFolder, find_dicom
 from nnunet_ext.clinical_io.dicom_series import DicomVolume, read_series
 from nnunet_ext.clinical_io.grids import image_of
-from nnunet_ext.clinical_io.rasterize import rasterize
-from nnunet_ext.clinical_io.series_choice import LEAVE_ONE, choose_series, choose_series_below
+from nnunet_ext.clinical_io.rasterize import Mask, rasterize
+from nnunet_ext.clinical_io.series_choice import (
+    LEAVE_ONE,
+    choose_series,
+    choose_series_below,
+    described_so,
+)
 from nnunet_ext.clinical_io.structure_names import Aliases, by_canonical_name
 from nnunet_ext.clinical_io.structure_set import (
     Structure,
@@ -24,15 +31,25 @@ from nnunet_ext.clinical_io.structure_set import (
     require_frame_of_reference,
 )
 
-PATIENTS = Option(
-    "--patients",
-    {
-        "choices": ("dicom", "folder"),
-        "default": "dicom",
-        "help": "what tells patients apart: the PatientID, or, where anonymization gave all the same, "
-        "the folder (dicom)",
-    },
-)
+_WHICH_SERIES = f"{LEAVE_ONE}, or say which with {SERIES.flag}"
+_CALLED = f"add the series that is meant, or say what it is called with {SERIES.flag}"
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What was drawn in a case, in voxels.
+
+    Attributes:
+        label: numbers of the labels.
+        undrawn: labels that were not drawn.
+        colors: of those that were and have one.
+        notes: what was put right.
+    """
+
+    label: SimpleITK.Image
+    undrawn: frozenset[str]
+    colors: Mapping[str, Color]
+    notes: tuple[Note, ...]
 
 
 def discover_folders(source: Path, options: Options) -> tuple[SourceCase, ...]:
@@ -107,7 +124,7 @@ def read_image(
     *,
     structures: StructureSet | None = None,
     label: SimpleITK.Image | None = None,
-    remedy: str = LEAVE_ONE,
+    word: str | None = None,
 ) -> DicomVolume:
     """The volume of a modality; where there are several series, that on which the label was drawn.
 
@@ -116,28 +133,35 @@ def read_image(
         modality: which series to take.
         structures: what was drawn, as contours.
         label: what was drawn, as a volume.
-        remedy: what to do where it is not clear which series is meant.
+        word: in the description of the series that is meant; None for any.
 
     Raises:
         CaseError: as :mod:`~nnunet_ext.clinical_io.series_choice` and
             :func:`~nnunet_ext.clinical_io.dicom_series.read_series`.
     """
+    candidates = described_so(found.series, modality=modality, word=word or "", remedy=_CALLED)
     if label is not None:
-        series, notes = choose_series_below(label, found.series, modality=modality, remedy=remedy)
+        series, notes = choose_series_below(label, candidates, modality=modality, remedy=_WHICH_SERIES)
     else:
         referenced = next(iter(structures.series)) if structures and len(structures.series) == 1 else ""
-        series, notes = choose_series(found.series, modality=modality, referenced=referenced, remedy=remedy)
+        series, notes = choose_series(
+            candidates, modality=modality, referenced=referenced, remedy=_WHICH_SERIES
+        )
     volume = read_series(series)
     return DicomVolume(volume.image, (*notes, *volume.notes), volume.slices, volume.headers)
 
 
 def paint(
-    content: StructureSet, volume: DicomVolume, labels: Sequence[Label], aliases: Aliases
-) -> tuple[SimpleITK.Image, frozenset[str], tuple[Note, ...]]:
+    content: StructureSet, volume: DicomVolume, labels: Sequence[Label], aliases: Aliases, options: Options
+) -> Painted:
     """The label image of a case: each structure in the number of its label, later ones over earlier ones.
 
-    Returns:
-        The image; the labels that were not drawn; what was put right.
+    Args:
+        content: what was drawn.
+        volume: the series that it was drawn on.
+        labels: which structures are wanted.
+        aliases: under which names.
+        options: with ``--overlapping-contours``.
 
     Raises:
         CaseError: ``unknown-name`` (a label was not found and there are names that nobody knows),
@@ -156,8 +180,8 @@ def paint(
     numbers: NDArray[np.uint8] = np.zeros(volume.image.GetSize()[::-1], np.uint8)
     shared = 0
     for number, structure in wanted:
-        mask = rasterize(structure.contours, volume.image)
-        notes += [Note(n.code, f"{labels[number - 1].name}: {n.text}") for n in mask.notes]
+        mask = _rasterized(structure, volume, labels[number - 1].name, options)
+        notes += mask.notes
         for z in np.flatnonzero(mask.voxels.any(axis=(1, 2))):
             inside = mask.voxels[z]
             shared += int(np.count_nonzero(numbers[z][inside]))
@@ -166,7 +190,17 @@ def paint(
         notes.append(
             Note("overlap", f"{shared} voxels lie in two structures; the later in the list has them")
         )
-    return image_of(numbers, volume.image), undrawn, tuple(notes)
+    colors = {labels[number - 1].name: structure.color for number, structure in wanted if structure.color}
+    return Painted(image_of(numbers, volume.image), undrawn, colors, tuple(notes))
+
+
+def _rasterized(structure: Structure, volume: DicomVolume, name: str, options: Options) -> Mask:
+    """The voxels of a structure; what is said of them names its label, as the structure may name somebody."""
+    try:
+        mask = rasterize(structure.contours, volume.image, crossing=options[OVERLAPPING.name])
+    except CaseError as error:
+        raise CaseError(error.code, reason=f"{name}: {error.reason}", remedy=error.remedy) from error
+    return Mask(mask.voxels, tuple(Note(n.code, f"{name}: {n.text}") for n in mask.notes))
 
 
 def _wanted(

@@ -124,6 +124,7 @@ def _described(
         # What groups cases: the dataset's own groups, else the patient, else each case for itself.
         patient=case.group or read.patient or case.source,
         series=read.series,
+        colors=dict(read.colors),
     )
 
 

@@ -32,6 +32,10 @@ _SHARED = """\
   refused (`misplaced-label`). Where you have looked and it is right, give `--accept-misplaced`.
 - A case of which undrawn structures leave under 5 % of the voxels to learn from is refused
   (`too-little-drawn`).
+- `--like DATASET` writes new patients, who have no labels, into `imagesTs`, prepared as the dataset was. Any
+  converter may read them that gives the dataset's channels, so that a model of a public dataset takes a
+  hospital's patients: `nnunet_ext convert coronary-cta TOMORROW --like 502`. Options about labels are refused
+  then, and so are other values of the dataset's own; how files are found may be said anew.
 - `splits_final.json` needs five patients. With fewer, all good cases are written and the exit code is 1.
 
 ## DICOM and RTSTRUCT
@@ -45,18 +49,21 @@ What holds of a hospital's folders, in every converter that reads them. Series:
   (`uneven-spacing`), a tilted gantry (`tilt`), and one series with several orientations, sizes or pixel
   spacings (`mixed-series`).
 - Of several series of a modality the one is taken that the RTSTRUCT names. Where nothing tells, the case is
-  refused (`mixed-series`).
+  refused (`mixed-series`), unless `--series` gives a word of the CT's description.
 - A folder with images of two patients is refused (`mixed-patients`). Folders with one PatientID are one
   patient, unless `--patients folder` is given.
 
 Contours:
 
 - Even-odd within a slice: a curve in another is a hole, and keyholes come out right. Of equal curves one
-  counts (note `duplicate-contour`). Where curves of one structure overlap in part, the overlap is left out:
-  unite them in the planning system.
+  counts (note `duplicate-contour`). Where curves of one structure cross, neither lying in the other, the case
+  is refused (`overlapping-contours`): unite them in the planning system, or say with `--overlapping-contours`
+  that they are one area (`union`) or that the overlap is left out (`xor`), which is then a note. Curves that
+  share no place as wide as a voxel only touch: voxels in both are left out (note `touching-contours`).
 - Points and open curves are left out (note `open-contour`), and so is what lies beyond the image (notes
   `contour-outside`, `contour-clipped`). A structure of which nothing lies in the image is refused
   (`contour-outside`), as is a curve between slices or across them (`contour-plane`).
+- The color of a structure is recorded in `dataset.json` where all cases agree: `export` takes it again.
 - A structure that is listed and was never drawn is refused where every case must have it (`empty-roi`).
 - An RTSTRUCT in another frame of reference is refused (`broken-reference`). In the same frame it is placed
   by its coordinates, even where it names other images (note `broken-reference`).

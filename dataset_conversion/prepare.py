@@ -43,6 +43,7 @@ def prepare_dataset(
     preparation: Preparation,
     *,
     key_file: Path,
+    preprocessed: Path | None,
     workers: int,
     progress: bool,
     accept_misplaced: bool = False,
@@ -57,6 +58,7 @@ def prepare_dataset(
         dataset: folder to write, ``DatasetNNN_Title``.
         preparation: the steps.
         key_file: see :mod:`nnunet_ext.dataset_conversion.key_file`.
+        preprocessed: the dataset's folder among nnU-Net's preprocessed data, whose splits are compared.
         workers: processes.
         progress: show a progress bar on stderr.
         accept_misplaced: note labels that seem misplaced, and go on.
@@ -75,7 +77,9 @@ def prepare_dataset(
         splits_from=source,
         accept_misplaced=accept_misplaced,
     )
-    return convert(conversion, key_file=key_file, workers=workers, progress=progress)
+    return convert(
+        conversion, key_file=key_file, preprocessed=preprocessed, workers=workers, progress=progress
+    )
 
 
 def prepare_images(images: Path, out: Path, *, like: Path, progress: bool) -> PreparedImages:
@@ -91,7 +95,13 @@ def prepare_images(images: Path, out: Path, *, like: Path, progress: bool) -> Pr
         ValueError: there is no case, or the dataset was not prepared.
         OSError: something cannot be read or written.
     """
-    preparation = read_preparation(like / FILE_NAME)
+    file = like / FILE_NAME
+    if not file.is_file():
+        raise ValueError(
+            f"expected {file}, got none: {like.name} was not prepared, and its models take images as they "
+            "are; predict them so, or give the dataset that --steps wrote"
+        )
+    preparation = read_preparation(file)
     converter, options = converter_of(like, title="")
     cases = discover_images(images, options, labels=None)
     if not cases:

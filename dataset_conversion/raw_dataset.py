@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
+from nnunet_ext.dataset_conversion.description import COLORS
 
 from nnunet_ext.clinical_io import CaseError, Note, read_volume
 from nnunet_ext.laterality import KEY, laterality_of
@@ -15,7 +16,7 @@ from nnunet_ext.laterality import KEY, laterality_of
 NAME = "nnunet-raw"
 ENDING, CHANNELS = "file_ending", "channels"
 # What prepared images may be called like: the core writes NIfTI.
-_KEPT = ("labels", "regions_class_order", "reference", "licence", "description", KEY)
+_KEPT = ("labels", "regions_class_order", "reference", "licence", "description", KEY, COLORS)
 
 
 def converter_of(dataset: Path, *, title: str) -> tuple[Converter, dict[str, Any]]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RAW = "nnUNet_raw"
+RAW, PREPROCESSED = "nnUNet_raw", "nnUNet_preprocessed"
 DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
 
 
@@ -65,6 +65,19 @@ def existing_dataset(named: str, *, raw: Path | None) -> Path:
     if len(found) != 1:
         raise ValueError(f"expected one dataset {named} in {folder}, got {len(found)}")
     return found[0]
+
+
+def preprocessed_folder(dataset: Path) -> Path | None:
+    """Where nnU-Net keeps what it made of a raw dataset; None where it does not say where that is.
+
+    Example:
+        >>> from unittest.mock import patch
+        >>> with patch.dict(os.environ, {PREPROCESSED: "preprocessed"}):
+        ...     preprocessed_folder(Path("raw/Dataset004_Liver")).as_posix()
+        'preprocessed/Dataset004_Liver'
+    """
+    folder = os.environ.get(PREPROCESSED)
+    return Path(folder) / dataset.name if folder else None
 
 
 def conclude(outcome: Outcome, dataset: Path, *, key_file: Path) -> tuple[dict[str, object], int]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunet_ext.dataset_conversion.declaration import Conversion, SourceCase
+from nnunet_ext.dataset_conversion.declaration import Color, Conversion, SourceCase
 from nnunet_ext.dataset_conversion.undrawn import Box, Boxes
 
 import nnunet_ext
@@ -32,6 +32,7 @@ class CaseResult:
         files: checksums (SHA-256) of what was written, by the path below the dataset; empty where refused.
         voxels: number of voxels of each label.
         notes: what a person should know.
+        colors: of labels, where the source has some.
         preparation: what each step of the preparation found.
         undrawn: labels that were not drawn; such a case is written once all others were looked at.
         boxes: where labels lie that other cases may lack.
@@ -48,6 +49,7 @@ class CaseResult:
     files: dict[str, str] = field(default_factory=dict)
     voxels: dict[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    colors: dict[str, Color] = field(default_factory=dict)
     preparation: list[dict[str, Any]] = field(default_factory=list)
     undrawn: tuple[str, ...] = ()
     boxes: Boxes = field(default_factory=dict)
@@ -89,6 +91,7 @@ def save(result: CaseResult, dataset: Path) -> None:
         "files": result.files,
         "voxels": result.voxels,
         "notes": [asdict(note) for note in result.notes],
+        "colors": result.colors,
         "preparation": result.preparation,
         "undrawn": result.undrawn,
         "boxes": _boxes_to_json(result.boxes),
@@ -152,6 +155,7 @@ def _from_json(content: dict[str, Any], name: str, case: SourceCase) -> CaseResu
         files=content["files"],
         voxels=content["voxels"],
         notes=tuple(Note(**note) for note in content["notes"]),
+        colors={name: (red, green, blue) for name, (red, green, blue) in content.get("colors", {}).items()},
         preparation=content["preparation"],
         undrawn=tuple(content["undrawn"]),
         boxes=_boxes(content["boxes"]),

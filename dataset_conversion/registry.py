@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nnunet_ext.dataset_conversion.declaration import Converter
 
+# How the paragraph of a script begins that says how the files must lie.
+LAYOUT = ("Layout", "The folder holds")
 # From a converter's name to its script and to one line about it, so that `--help` need not import them all.
 CONVERTERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -71,6 +74,26 @@ def converter(name: str) -> Converter:
     """
     if name not in CONVERTERS:
         raise ValueError(f"expected one of {', '.join(CONVERTERS)}, got {name!r}")
-    module = importlib.import_module(f"nnunet_ext.dataset_conversion.{CONVERTERS[name][0]}")
-    found: Converter = module.CONVERTER
+    found: Converter = _script(name).CONVERTER
     return found
+
+
+def layout_of(name: str) -> str:
+    """What a converter looks for, in the words of its page, and where that page is; "" for none of these.
+
+    Example:
+        >>> print(layout_of("lits"))
+        <BLANKLINE>
+        Layout, in any depth: volume-0.nii to 130 with segmentation-0.nii, in one folder or two, and
+        test-volume-0.nii to 69, which go to imagesTs. Cases are called LiTS_000 and LiTS_test_000.
+        See docs/datasets/lits.md in the repository.
+    """
+    if name not in CONVERTERS:
+        return ""
+    paragraphs = inspect.cleandoc(_script(name).__doc__ or "").replace("``", "").split("\n\n")
+    words = next((text for text in paragraphs if text.startswith(LAYOUT)), "")
+    return f"\n{words}\nSee docs/datasets/{name}.md in the repository."
+
+
+def _script(name: str) -> ModuleType:
+    return importlib.import_module(f"nnunet_ext.dataset_conversion.{CONVERTERS[name][0]}")

@@ -15,13 +15,14 @@ FILE = "splits_final.json"
 Splits = list[dict[str, list[str]]]
 
 
-def grouped_splits(patients: Mapping[str, str]) -> Splits:
+def grouped_splits(patients: Mapping[str, str], *, if_shared: str = "") -> Splits:
     """Splits as nnU-Net reads them; every case is in one validation set, with all others of its patient.
 
     Patients are dealt out in random order, those with most cases first, each to the fold that has fewest.
 
     Args:
         patients: from the name of each training case to its patient.
+        if_shared: what else to do about too few patients, where several cases are of one.
 
     Returns:
         Five splits, the same for the same cases and patients, whatever the patients are called; none where
@@ -39,9 +40,12 @@ def grouped_splits(patients: Mapping[str, str]) -> Splits:
     for case in sorted(patients):
         cases.setdefault(patients[case], []).append(case)
     if 0 < len(cases) < FOLDS:
+        remedies = ["add patients", "train with fold all"]
+        if if_shared and len(cases) < len(patients):
+            remedies.insert(0, if_shared)
         raise ValueError(
-            f"five splits need five patients, got {len(cases)} with {len(patients)} cases; add patients, or "
-            "train with fold all"
+            f"five splits need five patients, got {len(cases)} with {len(patients)} cases; "
+            + ", or ".join(remedies)
         )
     if not cases:
         return []

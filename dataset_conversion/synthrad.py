@@ -20,6 +20,7 @@ REFERENCE = "Thummerer et al., SynthRAD2023, arXiv 2303.16320; SynthRAD2025, arX
 REGION = Option(
     "--region",
     {"choices": (*REGIONS, "all"), "default": "all", "help": "cases of one region of the body only (all)"},
+    may_differ=True,
 )
 _FILE = re.compile(r"(?:ct|mr|mask)\.(?:nii\.gz|mha)")
 

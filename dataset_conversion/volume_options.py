@@ -29,9 +29,14 @@ CHANNEL = Option(
         "help": "a channel and its file, in each case's folder (CT='CT*.nii.gz') or, with {case}, below SRC "
         "(CT='images/{case}_CT.nii.gz'); once for each channel",
     },
+    may_differ=True,
+    needed="always",
 )
 LABELS_FILE = Option(
-    "--label-file", {"metavar": "PATTERN", "help": "the file with the labels, as for --channel"}
+    "--label-file",
+    {"metavar": "PATTERN", "help": "the file with the labels, as for --channel"},
+    may_differ=True,
+    needed="to train",
 )
 LABEL = Option(
     "--label",
@@ -41,6 +46,8 @@ LABEL = Option(
         "help": "a label and its value in that file; ':may_be_absent' behind it where not every patient has "
         "it, ':may_be_undrawn' where it was not always drawn; once for each label",
     },
+    is_for_training=True,
+    needed="to train",
 )
 REGION = Option(
     "--region",
@@ -50,6 +57,7 @@ REGION = Option(
         "help": "train on regions in place of labels: a region and its labels, the first of which a voxel "
         "gets that is in no later region (whole=edema,core, then core=core); the outer before the inner ones",
     },
+    is_for_training=True,
 )
 PAIR = Option(
     "--pair",
@@ -58,6 +66,15 @@ PAIR = Option(
         "metavar": "LEFT,RIGHT",
         "help": "two labels, or regions, that are the left and the right of one",
     },
+    is_for_training=True,
+)
+CHIRAL = Option(
+    "--chiral",
+    {
+        "action": "store_true",
+        "help": "the anatomy has a left and a right without labels in pairs, as the heart has (it has not)",
+    },
+    is_for_training=True,
 )
 GROUP_BY = Option(
     "--group-by",
@@ -75,8 +92,9 @@ NO_GEOMETRY = Option(
         "action": "store_true",
         "help": "voxels of 1 mm from 0 along the world's axes are meant (refused)",
     },
+    may_differ=True,
 )
-OPTIONS = (CHANNEL, LABELS_FILE, LABEL, REGION, PAIR, GROUP_BY, NO_GEOMETRY)
+OPTIONS = (CHANNEL, LABELS_FILE, LABEL, REGION, PAIR, CHIRAL, GROUP_BY, NO_GEOMETRY)
 
 
 @dataclass(frozen=True)
@@ -106,16 +124,13 @@ class Layout:
         """Read the options.
 
         Raises:
-            ValueError: one is missing or cannot be read, with what was expected.
+            ValueError: one cannot be read, with what was expected.
         """
-        for option in (CHANNEL, LABEL, LABELS_FILE):
-            if not options[option.name]:
-                raise ValueError(f"expected {option.flag} {option.arguments['metavar']}, got none")
         files = [_two(CHANNEL, text, "=") for text in options[CHANNEL.name]]
         _require_distinct(CHANNEL, [name for name, _ in files])
-        typed = dict(files) | {LABEL_FILE: options[LABELS_FILE.name]}
-        patterns, folders = in_case_folders(typed)
-        labels, values = _labels(options[LABEL.name])
+        of_label = options[LABELS_FILE.name]  # new patients have none
+        patterns, folders = in_case_folders(dict(files) | ({LABEL_FILE: of_label} if of_label else {}))
+        labels, values = _labels(options[LABEL.name] or ())
         pairs = tuple(_two(PAIR, text, ",") for text in options[PAIR.name] or ())
         regions = _regions(options[REGION.name] or (), labels)
         _require_known(PAIR, [name for pair in pairs for name in pair], regions or labels)

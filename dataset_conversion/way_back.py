@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import SimpleITK
-from nnunet_ext.dataset_conversion.key_file import KeyFile
+from nnunet_ext.dataset_conversion.description import COLORS
+from nnunet_ext.dataset_conversion.key_file import KeyFile, default_key_file
 from numpy.typing import NDArray
 
 from nnunet_ext.clinical_io import CaseError, read_volume
@@ -24,7 +25,7 @@ from nnunet_ext.clinical_io.grids import (
 )
 from nnunet_ext.clinical_io.structure_set_writer import NamedMask, write_structure_set
 
-BACKGROUND, IGNORE, COLORS = "background", "ignore", "colors"
+BACKGROUND, IGNORE = "background", "ignore"
 # Distinct on gray, for structures whose dataset gives no color (after Tableau 10).
 PALETTE = (
     (214, 39, 40),
@@ -135,14 +136,34 @@ def named_masks(numbers: NDArray[np.generic], description: Mapping[str, Any]) ->
     return masks
 
 
-def dataset_of(predictions: Path) -> str:
-    """Name of the dataset that a folder of predictions was trained on.
+def description_of(predictions: Path, given: Path | None = None) -> dict[str, Any]:
+    """Content of the model's ``dataset.json``, which lies beside the predictions where no other is given.
 
     Raises:
-        OSError: nnU-Net's ``plans.json`` is not there.
+        ValueError: it is not there, or is no JSON.
     """
-    plans = json.loads((predictions / "plans.json").read_text(encoding="utf-8"))
-    return str(plans["dataset_name"])
+    file = given or predictions / "dataset.json"
+    if not file.is_file():
+        raise ValueError(f"expected the names of the labels in {file}, got none; give --dataset-json FILE")
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def key_of(predictions: Path, given: Path | None = None) -> KeyFile:
+    """The key that was given, else that of the dataset that a folder of predictions was trained on.
+
+    Raises:
+        ValueError: there is none, or nnU-Net's ``plans.json``, which names the dataset, is not there.
+    """
+    plans = predictions / "plans.json"
+    instead = "give it with --key FILE, or the image that was predicted with --image FILE"
+    if given is None and not plans.is_file():
+        raise ValueError(f"expected {plans}, which says whose key to take, got none; {instead}")
+    if given is None:
+        given = default_key_file(str(json.loads(plans.read_text(encoding="utf-8"))["dataset_name"]))
+    if not given.is_file():
+        raise ValueError(f"expected the key of the dataset in {given}, got none; {instead}")
+    return KeyFile.read(given)
 
 
 def _series(folder: Path, modality: str) -> DicomVolume:

@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 DESCRIPTION = """\
 Write what nnUNetv2_predict segmented as an RTSTRUCT on the patient's own DICOM series, for a planning system
 to load. Names come from the model's dataset.json, which nnU-Net puts beside its predictions, and so do colors
-where it has some: "colors": {"GTV": [255, 0, 0]}. Contours give back the same voxels, holes and oblique
-series included. A structure that was not found is listed empty.
+where it has some, such as those of the RTSTRUCT that were converted: "colors": {"GTV": [255, 0, 0]}. Contours
+give back the same voxels, holes and oblique series included. A structure that was not found is listed empty.
 
 That it is the series which was predicted is checked by its grid and by the key file of the dataset (see
 convert), or with --image by its voxels, which a preparation must not have changed. The file is marked as
@@ -55,15 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the RTSTRUCT and print its structures as JSON; returns the exit code."""
     from nnunet_ext.clinical_io import CaseError
-    from nnunet_ext.dataset_conversion.key_file import KeyFile, default_key_file
-    from nnunet_ext.dataset_conversion.way_back import dataset_of, export
+    from nnunet_ext.dataset_conversion.way_back import description_of, export, key_of
 
     try:
         beside = args.prediction.parent
-        description = json.loads((args.dataset_json or beside / "dataset.json").read_text(encoding="utf-8"))
-        key = None
-        if args.image is None:
-            key = KeyFile.read(args.key or default_key_file(dataset_of(beside)))
+        description = description_of(beside, args.dataset_json)
+        key = None if args.image is not None else key_of(beside, args.key)
         done = export(
             args.prediction,
             args.series,

@@ -30,6 +30,8 @@ exit codes:
   1  some cases failed; the others were done
   2  wrong usage, or an environment in which the verb cannot work
 """
+# Of verbs that take no cases; those that do say what a case is to them.
+_WITHOUT_CASES = "exit code: 0 done, 2 wrong usage or environment\n"
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def build_parser(typed_verb: str | None = None) -> tuple[argparse.ArgumentParser
         verb_parser = subparsers.add_parser(
             verb.name,
             help=verb.summary,
-            epilog=EXIT_CODES,
+            epilog=_WITHOUT_CASES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if verb.name == typed_verb:

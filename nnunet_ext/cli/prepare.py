@@ -58,28 +58,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--like", metavar="DATASET", help="run the steps of this dataset on images")
     what.add_argument("--example", choices=("ct", "mr-on-ct"), help="print a preparation.json")
     parser.add_argument("--dataset-id", type=int, metavar="N", help="number of the prepared dataset")
-    parser.add_argument("--name", default="Prepared", help="its name, DatasetNNN_NAME (Prepared)")
+    parser.add_argument("--name", help="its name, DatasetNNN_NAME (Prepared)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of raw datasets ($nnUNet_raw), or of the new images"
     )
     parser.add_argument("--key", type=Path, metavar="FILE", help="see nnunet_ext convert --help")
     parser.add_argument("--accept-misplaced", action="store_true", help="see nnunet_ext convert --help")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes, for a dataset (1)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes, for a dataset (1)")
     parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare and print what came of it; returns the exit code."""
-    if args.example is not None:
-        print(_example(args.example), end="")
-        return 0
     try:
+        _check(args)
+        if args.example is not None:
+            print(_example(args.example), end="")
+            return 0
         if args.source is None:
             raise ValueError("give the dataset or the images to prepare")
         return _images(args) if args.like is not None else _dataset(args)
     except (ValueError, OSError) as error:
         logger.error("prepare: %s", error)
         return 2
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that have no use here: they would be taken for heard."""
+    if args.steps is not None:
+        return
+    alien = {
+        "--dataset-id": args.dataset_id is not None,
+        "--name": args.name is not None,
+        "--key": args.key is not None,
+        "--accept-misplaced": args.accept_misplaced,
+        "--workers": args.workers is not None,
+    }
+    mode = "--like"
+    if args.example is not None:
+        mode = "--example"
+        alien |= {"SRC": args.source is not None, "--out": args.out is not None}
+    if given := [flag for flag, is_given in alien.items() if is_given]:
+        raise ValueError(f"{mode} takes no {', '.join(given)}: leave it out")
 
 
 def _dataset(args: argparse.Namespace) -> int:
@@ -89,18 +109,20 @@ def _dataset(args: argparse.Namespace) -> int:
         conclude,
         existing_dataset,
         folder_to_write,
+        preprocessed_folder,
         raw_folder,
     )
     from nnunet_ext.preparation import read_preparation
 
-    dataset = folder_to_write(args.dataset_id, args.name, raw=raw_folder(args.out))
+    dataset = folder_to_write(args.dataset_id, args.name or "Prepared", raw=raw_folder(args.out))
     key_file = args.key or default_key_file(dataset.name)
     outcome = prepare_dataset(
         existing_dataset(args.source, raw=None),
         dataset,
         read_preparation(args.steps),
         key_file=key_file,
-        workers=args.workers,
+        preprocessed=preprocessed_folder(dataset),
+        workers=1 if args.workers is None else args.workers,
         progress=not args.no_pbar,
         accept_misplaced=args.accept_misplaced,
     )

@@ -142,7 +142,7 @@ def _read(file: Path, *, size: tuple[int, int]) -> BoolArray:
                     reason=f"a PNG has {image.size} pixels, its slice {size}",
                     remedy="export the masks on the grid of the series",
                 )
-            # Palettes and bilevel images as their indices; color as whether there is any, opacity apart.
+            # Palettes and bilevel images as their indices; color without its opacity.
             pixels = np.asarray(image if image.mode in ("1", "L", "P", "I", "I;16") else image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, CaseError):
@@ -152,14 +152,15 @@ def _read(file: Path, *, size: tuple[int, int]) -> BoolArray:
             reason=f"a PNG is cut off or damaged ({type(error).__name__})",
             remedy="export it again",
         ) from error
-    flat = pixels.any(axis=-1) if pixels.ndim == 3 else pixels
-    if len(np.unique(flat)) > 2:
+    if pixels.ndim == 3:  # red, green and blue as one number
+        pixels = pixels @ np.array([1 << 16, 1 << 8, 1])
+    if (count := len(np.unique(pixels))) > 2:
         raise CaseError(
             "label-value",
-            reason=f"a PNG has {len(np.unique(flat))} different values, a mask has two",
-            remedy="export masks, not gray images",
+            reason=f"a PNG has {count} different values, a mask has two",
+            remedy="export masks, not images in gray or in several colors",
         )
-    inside: BoolArray = flat != 0
+    inside: BoolArray = pixels != 0
     return inside
 
 

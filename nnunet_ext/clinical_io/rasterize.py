@@ -9,11 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
-from skimage.draw import polygon
 
+from nnunet_ext.clinical_io.curves_in_slice import (
+    CROSSING,
+    SHARED,
+    SLICES,
+    TOUCHING,
+    Area,
+    Crossing,
+    combined,
+)
 from nnunet_ext.clinical_io.findings import CaseError, Note
 from nnunet_ext.clinical_io.grids import to_index
-from nnunet_ext.clinical_io.structure_set import Contour
+from nnunet_ext.clinical_io.structure_set import XOR, Contour
 
 BoolArray = NDArray[np.bool_]
 
@@ -37,24 +45,27 @@ class Mask:
     notes: tuple[Note, ...]
 
 
-def rasterize(contours: Sequence[Contour], image: SimpleITK.Image) -> Mask:
+def rasterize(contours: Sequence[Contour], image: SimpleITK.Image, *, crossing: Crossing = "refuse") -> Mask:
     """The voxels whose centers lie inside a structure.
 
     Curves in one slice are combined by the even-odd rule: a curve within another is a hole, and the double
     path of a keyhole encloses nothing (SPEC D9). Of curves that are the same, one counts: the second would
-    cancel the first. Parts beyond the image are left out and counted. Works in the image's own index
+    cancel the first. Curves that cross are parts to be united in some planning systems and a slip in others,
+    so the caller decides. Parts beyond the image are left out and counted. Works in the image's own index
     space, so oblique series need nothing special.
 
     Args:
         contours: curves of one structure.
         image: gives the grid.
+        crossing: of curves that overlap in part: ``"refuse"`` them, take their ``"union"``, or leave the
+            overlap out (``"xor"``).
 
     Returns:
         The mask; empty where no curve encloses anything.
 
     Raises:
         CaseError: ``contour-outside`` where nothing drawn lies inside the image, ``contour-plane`` where
-            curves were drawn between its slices or across them.
+            curves were drawn between its slices or across them, ``overlapping-contours``.
 
     Example:
         >>> image = SimpleITK.Image(5, 5, 3, SimpleITK.sitkUInt8)
@@ -65,6 +76,7 @@ def rasterize(contours: Sequence[Contour], image: SimpleITK.Image) -> Mask:
     """
     across, down, slices = image.GetSize()
     voxels = np.zeros((slices, down, across), dtype=bool)
+    drawn: dict[int, list[Area]] = {}
     areas = [c for c in contours if c.is_area]
     distinct = _without_twins(areas)
     seen: Counter[str] = Counter(
@@ -78,8 +90,13 @@ def rasterize(contours: Sequence[Contour], image: SimpleITK.Image) -> Mask:
             continue
         if _leaves(index, across=across, down=down):
             seen["contour-clipped"] += 1
-        rows, columns = polygon(index[:, 1], index[:, 0], shape=(down, across))
-        voxels[z, rows, columns] ^= True
+        area = Area.of(index[:, :2], shape=(down, across), is_xor=contour.kind == XOR)
+        drawn.setdefault(z, []).append(area)
+    for z, areas_of_slice in drawn.items():
+        voxels[z], found = combined(areas_of_slice, shape=(down, across), crossing=crossing)
+        seen.update(found)
+    if seen[CROSSING] and crossing == "refuse":
+        raise _crossing_curves(seen)
     if (distinct and seen["contour-outside"] == len(distinct)) or (
         seen["contour-clipped"] and not voxels.any()
     ):
@@ -88,7 +105,16 @@ def rasterize(contours: Sequence[Contour], image: SimpleITK.Image) -> Mask:
             reason=f"all {len(distinct)} contours of a structure lie outside the image",
             remedy="give the series on which the structure was drawn",
         )
-    return Mask(voxels, _notes(seen, of=len(distinct)))
+    return Mask(voxels, _notes(seen, of=len(distinct), crossing=crossing))
+
+
+def _crossing_curves(seen: Counter[str]) -> CaseError:
+    return CaseError(
+        "overlapping-contours",
+        reason=f"on {seen[SLICES]} slices {seen[CROSSING]} pairs of contours of a structure overlap in part, "
+        f"by {seen[SHARED]} voxels",
+        remedy="unite them in the planning system, or say what they mean with --overlapping-contours",
+    )
 
 
 def _without_twins(contours: Sequence[Contour]) -> list[Contour]:
@@ -119,11 +145,19 @@ def _leaves(index: NDArray[np.float64], *, across: int, down: int) -> bool:
     return bool((plane < -0.5).any() or (plane > np.array([across, down]) - 0.5).any())
 
 
-def _notes(seen: Counter[str], *, of: int) -> tuple[Note, ...]:
+def _notes(seen: Counter[str], *, of: int, crossing: Crossing) -> tuple[Note, ...]:
     texts = {
         "duplicate-contour": "{n} contours were there twice; one of each counts",
         "open-contour": "{n} points or open curves enclose nothing and were left out",
         "contour-outside": "{n} of {of} contours lie beyond the first or last slice and were left out",
         "contour-clipped": "{n} of {of} contours reach beyond the edge of the image and end there",
     }
-    return tuple(Note(code, text.format(n=seen[code], of=of)) for code, text in texts.items() if seen[code])
+    notes = [Note(code, text.format(n=seen[code], of=of)) for code, text in texts.items() if seen[code]]
+    if seen[CROSSING]:
+        done = "united" if crossing == "union" else "left out"
+        text = f"on {seen[SLICES]} slices {seen[CROSSING]} pairs of contours overlap in part; the overlap, "
+        notes.append(Note("overlapping-contours", f"{text}{seen[SHARED]} voxels, was {done} as asked"))
+    if seen[TOUCHING]:
+        text = f"{seen[TOUCHING]} voxels lie in two contours that touch by less than a voxel; left out"
+        notes.append(Note("touching-contours", text))
+    return tuple(notes)

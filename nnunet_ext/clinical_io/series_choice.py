@@ -51,6 +51,35 @@ add it to the case's folder
     )
 
 
+def described_so(
+    candidates: Sequence[SeriesHeaders], *, modality: str, word: str, remedy: str
+) -> tuple[SeriesHeaders, ...]:
+    """Those series of a modality whose description holds a word, in small or capital letters.
+
+    Args:
+        candidates: all series of a patient.
+        modality: which to take.
+        word: as it was typed.
+        remedy: what to do where no series has it.
+
+    Raises:
+        CaseError: ``missing-channel`` where there are series of the modality and none has the word.
+
+    Example:
+        >>> described_so([], modality="CT", word="75 %", remedy="say what it is called")
+        ()
+    """
+    series = [s for s in candidates if s.modality == modality]
+    fitting = tuple(s for s in series if word.casefold() in s.description.casefold())
+    if series and not fitting:
+        raise CaseError(
+            "missing-channel",
+            reason=f"none of {len(series)} {modality} series has {word} in its description",
+            remedy=remedy,
+        )
+    return fitting
+
+
 def choose_series_below(
     label: SimpleITK.Image,
     candidates: Sequence[SeriesHeaders],

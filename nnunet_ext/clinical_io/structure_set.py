@@ -14,7 +14,8 @@ from pydicom.dataset import Dataset
 from nnunet_ext.clinical_io.dicom_folder import STRUCTURE_SET, Patient, patient_of
 from nnunet_ext.clinical_io.findings import CaseError, Note
 
-AREAS = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "INTERPOLATED_PLANAR")
+XOR = "CLOSEDPLANAR_XOR"
+AREAS = ("CLOSED_PLANAR", XOR, "INTERPOLATED_PLANAR")
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,16 @@ def test_help_lists_every_verb_and_the_exit_codes(capsys: pytest.CaptureFixture[
         assert line in shown
 
 
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_help_of_a_verb_names_its_own_exit_codes(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb.name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "exit code" in shown
+    assert "2 wrong usage" in shown
+    if verb.name in ("trainers", "doctor", "activate", "deactivate"):
+        assert "cases" not in shown.partition("exit code")[2]
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"nnunet_ext {nnunet_ext.__version__}\n"

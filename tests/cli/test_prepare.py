@@ -49,6 +49,7 @@ def raw(tmp_path: Path) -> Path:
         "numTraining": 3,
         "file_ending": ".nii.gz",
         "laterality": {"pairs": [], "axis": 2},
+        "colors": {"tumor": [1, 2, 3]},
     }
     (folder / "dataset.json").write_text(json.dumps(description))
     (folder / "splits_final.json").write_text(
@@ -93,6 +94,7 @@ def test_the_couch_is_gone_and_everything_else_is_as_it_was(raw: Path, steps: Pa
     assert description["labels"] == LABELS
     assert description["regions_class_order"] == [1, 2]
     assert description["laterality"] == {"pairs": [], "axis": 2}
+    assert description["colors"] == {"tumor": [1, 2, 3]}
     splits = [json.loads((folder / "splits_final.json").read_text()) for folder in (done, raw)]
     assert splits[0] == splits[1]
     verify_dataset_integrity(str(done), num_processes=1)
@@ -140,6 +142,23 @@ def test_a_refused_case_leaves_the_splits(raw: Path, steps: Path, caplog: pytest
     assert not splits.exists()
 
 
+def test_other_splits_among_the_preprocessed_data_are_refused_with_the_command(
+    raw: Path,
+    steps: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    other = tmp_path / "preprocessed" / "Dataset021_Prepared" / "splits_final.json"
+    other.parent.mkdir(parents=True)
+    other.write_text('[{"train": ["a"], "val": ["b"]}]')
+    assert prepare(raw, steps) == 1
+    assert f"rm '{other}'" in caplog.text
+    other.write_bytes((raw / "splits_final.json").read_bytes())
+    assert prepare(raw, steps) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -148,8 +167,16 @@ def test_a_refused_case_leaves_the_splits(raw: Path, steps: Path, caplog: pytest
         (["RAW", "--steps", "STEPS", "--out", "o"], "expected --dataset-id from 1 to 999, got None"),
         (["RAW", "--steps", "missing.json", "--dataset-id", "3", "--out", "o"], "missing.json"),
         (["nowhere", "--steps", "STEPS", "--dataset-id", "3", "--out", "o"], "set nnUNet_raw"),
-        (["RAW", "--like", "RAW"], "--out"),
-        (["RAW", "--like", "RAW", "--out", "o"], "preparation.json"),
+        (["RAW", "--like", "RAW"], "give --out"),
+        (["RAW", "--like", "RAW", "--out", "o"], "Dataset020_Raw was not prepared"),
+        (
+            ["RAW", "--like", "RAW", "--out", "o", "--workers", "0", "--dataset-id", "77", "--name", "Foo"],
+            "--like takes no --dataset-id, --name, --workers: leave it out",
+        ),
+        (["RAW", "--like", "RAW", "--out", "o", "--key", "k.json"], "--like takes no --key"),
+        (["RAW", "--like", "RAW", "--out", "o", "--accept-misplaced"], "--like takes no --accept-misplaced"),
+        (["RAW", "--example", "ct", "--out", "o", "--name", "a"], "--example takes no --name, SRC, --out"),
+        (["RAW", "--steps", "STEPS", "--dataset-id", "3", "--out", "o", "--workers", "0"], "workers"),
     ],
 )
 def test_wrong_usage_is_told(
@@ -163,6 +190,7 @@ def test_wrong_usage_is_told(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("nnUNet_raw", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where the key would lie
     places = {"RAW": str(raw), "STEPS": str(steps)}
-    assert main(["prepare", *(places.get(a, a) for a in arguments), "--key", "k.json"]) == 2
+    assert main(["prepare", *(places.get(a, a) for a in arguments)]) == 2
     assert message in caplog.text

@@ -165,6 +165,8 @@ def test_what_is_no_mask_is_refused(volume: DicomVolume, tmp_path: Path) -> None
         (whole[: len(whole) // 2], "unreadable"),
         (b"no picture", "unreadable"),
         (gray, "label-value"),
+        (np.stack([gray] * 3, axis=-1), "label-value"),
+        (np.stack([0 * gray, gray // 14, 255 * (gray > 20)], axis=-1).astype(np.uint8), "label-value"),
         (gray[:, :20], "label-grid"),
     ):
         if isinstance(content, bytes):

@@ -94,6 +94,106 @@ def test_of_copies_one_counts_wherever_they_begin_and_whichever_way_they_run() -
     assert mask.notes[0].text.startswith("3 ")
 
 
+def box(left: float, top: float, right: float, bottom: float) -> list[tuple[float, float]]:
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def disc(x: float, y: float, radius: float, *, points: int = 90) -> np.ndarray:
+    angle = np.linspace(0, 2 * pi, points, endpoint=False)
+    return np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)])
+
+
+CROSSING = (box(4.5, 4.5, 14.5, 14.5), box(10.5, 8.5, 20.5, 12.5))  # 100 and 40 voxels, 16 of them in both
+
+
+def test_curves_that_overlap_in_part_are_refused_until_the_user_says_what_they_mean() -> None:
+    image = grid()
+    curves = [curve(points, image, z=z) for points in CROSSING for z in (1, 3)]
+    with pytest.raises(CaseError, match=r"overlapping-contours: on 2 slices 2 pairs .* by 32 voxels"):
+        rasterize(curves, image)
+    for crossing, voxels, done in (("union", 124, "united"), ("xor", 108, "left out")):
+        mask = rasterize(curves, image, crossing=crossing)
+        assert mask.voxels.sum(axis=(1, 2)).tolist() == [0, voxels, 0, voxels, 0]
+        assert codes(mask) == ["overlapping-contours"]
+        assert f"32 voxels, was {done} as asked" in mask.notes[0].text
+
+
+def test_a_union_keeps_holes_and_islands() -> None:
+    image = grid()
+    hole, island = box(5.5, 9.5, 8.5, 12.5), box(6.5, 10.5, 7.5, 11.5)
+    curves = [curve(points, image) for points in (hole, *CROSSING, island)]
+    for order in (curves, curves[::-1]):
+        mask = rasterize(order, image, crossing="union").voxels[2]
+        assert mask.sum() == 124 - 9 + 1
+        assert not mask[10, 6]
+        assert mask[11, 7]
+
+
+def test_holes_that_cross_and_chains_of_curves_are_found() -> None:
+    image = grid()
+    holes = [curve(points, image) for points in (square(1.5, 25.5), *CROSSING)]
+    with pytest.raises(CaseError, match="1 pairs"):
+        rasterize(holes, image)
+    assert rasterize(holes, image, crossing="union").voxels.sum() == 24**2 - 124
+    chain = [curve(box(low, 4.5, low + 10, 8.5), image) for low in (2.5, 10.5, 18.5)]
+    assert rasterize(chain, image, crossing="union").voxels.sum() == 26 * 4
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        disc(30, 20, 8),  # at a point
+        disc(29.3, 20, 8),  # by a lens of 0.7 voxels
+        box(22.4, 5, 30, 35),  # by 0.6 voxels
+        disc(18, 20, 3.5),  # a hole that touches from inside
+        disc(18.6, 20, 4),  # a hole that sticks out by 0.6 voxels
+        disc(14, 20, 7.5),  # the inner side of a thin wall
+        disc(40, 20, 5),
+    ],
+)
+def test_curves_that_touch_and_holes_are_taken_as_they_are(second: ArrayLike) -> None:
+    image = grid()
+    both = [curve(points, image) for points in (disc(14, 20, 8), second)]
+    mask = rasterize(both, image)
+    parts = [rasterize([one], image).voxels for one in both]
+    np.testing.assert_array_equal(mask.voxels, parts[0] ^ parts[1])
+    assert set(codes(mask)) <= {"touching-contours"}
+
+
+def test_parts_that_share_a_border_through_voxel_centers_are_told_which_voxels_are_in_both() -> None:
+    image = grid()
+    rounded = [curve(box(2.5, 4.5, 10.01, 14.5), image), curve(box(9.99, 4.5, 20.5, 14.5), image)]
+    mask = rasterize(rounded, image)
+    assert codes(mask) == ["touching-contours"]
+    assert mask.notes[0].text.startswith("10 voxels")
+
+
+def test_one_curve_drawn_twice_by_hand_does_not_vanish() -> None:
+    image = grid()
+    twice = [curve(disc(20, 20, 8), image), curve(disc(20.1, 19.95, 8, points=70), image)]
+    with pytest.raises(CaseError, match="overlapping-contours"):
+        rasterize(twice, image)
+    assert rasterize(twice, image, crossing="union").voxels.sum() > 190
+
+
+def test_a_keyhole_with_an_island_and_curves_of_the_xor_kind_are_no_overlap() -> None:
+    image = grid()
+    outer, inner = square(9.5, 19.5), square(12.5, 17.5)[::-1]
+    path = [*outer, outer[0], inner[0], *inner[1:], inner[0], outer[0]]
+    mask = rasterize([curve(path, image), curve(square(13.5, 16.5), image)], image)
+    assert mask.voxels.sum() == 100 - 25 + 9
+    assert mask.notes == ()
+    by_kind = [curve(points, image, kind="CLOSEDPLANAR_XOR") for points in CROSSING]
+    assert rasterize(by_kind, image).voxels.sum() == 108
+
+
+def test_a_curve_that_reaches_far_beyond_the_image_is_compared_within_it() -> None:
+    image = grid()
+    curves = [curve(box(-1e6, 4.5, 14.5, 14.5), image), curve(box(10.5, 8.5, 1e6, 12.5), image)]
+    with pytest.raises(CaseError, match="overlapping-contours"):
+        rasterize(curves, image)
+
+
 def test_points_and_open_curves_enclose_nothing() -> None:
     image = grid()
     contours = [

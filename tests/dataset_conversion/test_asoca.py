@@ -59,16 +59,21 @@ def test_padding_is_clipped_and_told(tmp_path: Path) -> None:
     padded = SimpleITK.GetArrayFromImage(brightened(scan(1), TRUTH, 400))
     padded[:, 0, :5] = -3000
     save(on(scan(1), padded), source / "Normal" / "CTCA" / "Normal_1.nrrd")
-    broken = padded.copy()
-    broken[0, 0, 0] = -9000
-    save(on(scan(2), broken), source / "Normal" / "CTCA" / "Normal_2.nrrd")
+    for number, lowest in ((2, -9000), (4, -3001), (5, -3100), (6, -3101)):
+        lower = padded.copy()
+        lower[0, 0, 0] = lowest
+        write(source, "Normal", number)
+        save(on(scan(number), lower), source / "Normal" / "CTCA" / f"Normal_{number}.nrrd")
     assert convert("asoca", source, out) == 1
     dataset = dataset_of("asoca", out)
     check_case(dataset, "ASOCA_Normal_01", on(scan(1), np.maximum(padded, -1024)), TRUTH)
     assert note_codes(dataset, "ASOCA_Normal_01") == ["clipped-hu"]
     assert "60 voxels from -3000 HU" in cases_of(dataset)["ASOCA_Normal_01"]["notes"][0]
     assert note_codes(dataset, "ASOCA_Normal_03") == []
-    assert refusals(dataset) == {"ASOCA_Normal_02": "hu-offset"}
+    # What is lower than the checks take is refused, and whatever they take was clipped.
+    assert refusals(dataset) == {"ASOCA_Normal_02": "hu-offset", "ASOCA_Normal_06": "hu-offset"}
+    for number in (4, 5):
+        check_case(dataset, f"ASOCA_Normal_{number:02d}", on(scan(number), np.maximum(padded, -1024)), TRUTH)
 
 
 def test_labels_that_lie_on_vessels_only_when_flipped_are_refused(tmp_path: Path) -> None:

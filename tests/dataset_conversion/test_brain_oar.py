@@ -34,16 +34,21 @@ def as_image(channel: Channel) -> SimpleITK.Image:
     return image
 
 
+def write_series(folder: Path, channel: Channel, *, seed: int, description: str) -> None:
+    identity = SeriesIdentity.from_seed(
+        "head",
+        modality="CT" if channel.name == "CT" else "MR",
+        patient_id=f"patient-{seed}",
+        patient_name="Doe",
+        description=description,
+    )
+    save_slices(slices_of_volume(as_image(channel), identity), folder)
+
+
 def write_patient(folder: Path, patient: Patient, *, without: tuple[str, ...] = ()) -> None:
     for channel in patient.channels:
-        identity = SeriesIdentity.from_seed(
-            "head",
-            modality="CT" if channel.name == "CT" else "MR",
-            patient_id=f"patient-{patient.seed}",
-            patient_name="Doe",
-            description=f"{channel.name[:2]} axial",
-        )
-        save_slices(slices_of_volume(as_image(channel), identity), folder / channel.name)
+        description = f"{channel.name[:2]} axial"
+        write_series(folder / channel.name, channel, seed=patient.seed, description=description)
     volume = read_series(find_dicom(folder / "CT").series[0])
     masks = [
         NamedMask(name, patient.mask(name), (9, 9, 9))
@@ -123,6 +128,22 @@ def test_other_steps_are_taken_when_asked_and_unregistered_mr_is_then_refused(
     report = convert(clinic[0], tmp_path, "--preparation", str(steps))
     assert report["BrainOAR_001"]["status"] == "written"
     assert report["BrainOAR_002"]["code"] == "channel-grid"
+
+
+def test_of_several_ct_of_a_new_patient_the_user_says_which(
+    clinic: tuple[Path, list[Patient]], tmp_path: Path
+) -> None:
+    steps = tmp_path / "steps.json"
+    write_preparation(Preparation(channels=("CT", "T1w", "T2w"), label_channel="CT", steps=()), steps)
+    convert(clinic[0], tmp_path, "--preparation", str(steps))
+    new = tmp_path / "new" / "a"
+    write_patient(new, clinic[1][0])
+    write_series(new / "again", clinic[1][0].channel("CT"), seed=clinic[1][0].seed, description="bones")
+    like = ["--like", str(tmp_path / NAME), "--key", str(tmp_path / "key.json"), "--no-pbar"]
+    assert main(["convert", "brain-oar", str(new.parent), *like]) == 1
+    report = json.loads((tmp_path / NAME / "conversion_report_imagesTs.json").read_text())["cases"]
+    assert report["BrainOAR_003"]["code"] == "mixed-series"
+    assert main(["convert", "brain-oar", str(new.parent), *like, "--series", "ct"]) == 0
 
 
 @pytest.mark.parametrize("option", ["--t1", "--t2"])

@@ -11,16 +11,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from clinics import Truth, write_clinic, write_patient
+from nnunet_ext.dataset_conversion.registry import CONVERTERS, LAYOUT, layout_of
 from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.clinical_io.grids import in_one_orientation, with_grid_of
+from nnunet_ext.preparation import Preparation, Window, write_preparation
 
 NAME = "Dataset501_LiverTarget"
 
@@ -79,7 +83,24 @@ def test_voxels_places_and_description_are_right(
     assert description["channel_names"] == {"0": "CT"}
     assert description["labels"] == {"background": 0, "GTV": 1}
     assert description["numTraining"] == 6
+    assert description["colors"] == {"GTV": [255, 0, 0]}
     verify_dataset_integrity(str(out / NAME), num_processes=1)
+
+
+def test_a_color_is_recorded_where_all_cases_agree(
+    clinic: Path, truth: dict[str, Truth], tmp_path: Path
+) -> None:
+    out, file = tmp_path / "raw", clinic / "Doe_Jane_02" / "RS.dcm"
+    content = pydicom.dcmread(file)
+    whole = deepcopy(content)
+    content.ROIContourSequence[0].ROIDisplayColor = [0, 0, 255]
+    content.save_as(file)
+    assert convert(clinic, out) == 0
+    assert "colors" not in json.loads((out / NAME / "dataset.json").read_text())
+    del whole.ROIContourSequence[0].ROIDisplayColor
+    whole.save_as(file)
+    assert convert(clinic, out) == 0  # the other cases are not read again
+    assert json.loads((out / NAME / "dataset.json").read_text())["colors"] == {"GTV": [255, 0, 0]}
 
 
 def test_oblique_and_turned_patients_get_one_orientation_and_keep_their_voxels(
@@ -151,6 +172,31 @@ def test_one_bad_case_is_refused_alone_and_taken_up_when_it_is_mended(
     assert convert(clinic, out) == 0
     assert report_of(out)["LiverTarget_002"]["status"] == "written"
     assert (out / NAME / "imagesTr" / "LiverTarget_001_0000.nii.gz").stat().st_ino == kept
+
+
+def test_contours_that_cross_are_refused_until_the_user_says_what_they_mean(
+    clinic: Path, truth: dict[str, Truth], tmp_path: Path
+) -> None:
+    out, file = tmp_path / "raw", clinic / "Doe_Jane_02" / "RS.dcm"
+    content = pydicom.dcmread(file)
+    (drawn,) = content.ROIContourSequence
+    for curve in list(drawn.ContourSequence):
+        moved = deepcopy(curve)
+        moved.ContourData = [float(mm) + 0.9 * (i % 3 == 0) for i, mm in enumerate(curve.ContourData)]
+        drawn.ContourSequence.append(moved)  # a voxel to the left
+    content.save_as(file)
+    assert convert(clinic, out) == 1
+    entry = report_of(out)["LiverTarget_002"]
+    assert entry["code"] == "overlapping-contours"
+    assert entry["reason"].startswith("GTV: on ")
+    assert "--overlapping-contours" in entry["remedy"]
+    assert convert(clinic, out, "--overlapping-contours", "union") == 0
+    assert "overlapping-contours: GTV: on " in report_of(out)["LiverTarget_002"]["notes"][0]
+    label = SimpleITK.ReadImage(str(out / NAME / "labelsTr" / "LiverTarget_002.nii.gz"))
+    target = truth["Doe_Jane_02"].target
+    np.testing.assert_array_equal(
+        SimpleITK.GetArrayFromImage(label) == 1, target | np.roll(target, 1, axis=2)
+    )
 
 
 def test_a_case_that_went_bad_leaves_the_dataset(
@@ -257,7 +303,7 @@ def test_anonymized_patients_are_told_apart_by_folder_only_when_asked(
     for seed in range(1, 7):
         write_patient(clinic / f"scan_{seed}", seed=seed, patient="ANONYMOUS")
     assert convert(clinic, tmp_path / "raw") == 1
-    assert "got 1 with 6 cases" in caplog.text
+    assert "got 1 with 6 cases; give --patients folder, if anonymization gave" in caplog.text
     assert not (tmp_path / "raw" / NAME / "splits_final.json").exists()
     assert convert(clinic, tmp_path / "raw", "--patients", "folder") == 0
 
@@ -362,9 +408,15 @@ def test_new_patients_take_the_same_path_into_images_ts(
 
 @pytest.mark.parametrize(
     ("like", "message"),
-    [("502", "got 0"), ("Dataset503_Other", "none of ours"), ("503", "got 2"), ("*", "got 0")],
+    [
+        ("502", "got 0"),
+        ("Dataset503_Other", "none of ours"),
+        ("503", "got 2"),
+        ("*", "got 0"),
+        ("504", "convert --like the dataset that it was made of, and prepare the new images --like this one"),
+    ],
 )
-def test_new_patients_need_a_dataset_of_this_converter(
+def test_new_patients_need_a_dataset_of_a_converter(
     clinic: Path,
     truth: dict[str, Truth],
     tmp_path: Path,
@@ -377,9 +429,95 @@ def test_new_patients_need_a_dataset_of_this_converter(
     (out / "Dataset503_Other").mkdir()
     (out / "Dataset503_Twin").mkdir()
     (out / "Dataset503_Other" / "dataset.json").write_text("{}")
+    (out / "Dataset504_Prepared").mkdir()
+    (out / "Dataset504_Prepared" / "dataset.json").write_text('{"converter": {"name": "nnunet-raw"}}')
     key = ["--out", str(out), "--key", str(tmp_path / "keys" / "key.json")]
     assert main(["convert", "liver-target", str(clinic), "--like", like, *key]) == 2
     assert message in caplog.text
+
+
+def test_new_patients_are_prepared_as_the_dataset_was_and_not_otherwise(
+    clinic: Path,
+    truth: dict[str, Truth],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out, steps, others = tmp_path / "raw", tmp_path / "steps.json", tmp_path / "others.json"
+    windowed = Preparation(("CT",), "CT", (Window(channel="CT", low=-100, high=50),))
+    write_preparation(windowed, steps)
+    write_preparation(Preparation(("CT",), "CT", (Window(channel="CT", low=-100, high=60),)), others)
+    monkeypatch.setenv("nnUNet_raw", str(out))
+    new = tmp_path / "tomorrow"
+    write_patient(new / "a", seed=11)
+
+    def convert_new(*more: str) -> int:
+        key = str(tmp_path / "keys" / "key.json")
+        return main(["convert", "liver-target", str(new), "--like", "501", "--key", key, "--no-pbar", *more])
+
+    assert convert(clinic, out) == 0
+    assert convert_new("--preparation", str(steps)) == 2
+    assert "prepared as the cases of Dataset501_LiverTarget, which have none: leave it out" in caplog.text
+    assert not (out / NAME / "imagesTs").exists()
+    assert convert(clinic, out, "--preparation", str(steps)) == 0
+    assert convert_new("--preparation", str(others)) == 2
+    assert "which have other steps: leave it out" in caplog.text
+    image = out / NAME / "imagesTs" / "LiverTarget_007_0000.nii.gz"
+    for typed in ((), ("--preparation", str(steps))):
+        assert convert_new(*typed) == 0
+        values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(image)))
+        assert (values.min(), values.max()) == (-1, 1)  # as a window leaves them
+
+
+def test_of_several_series_of_a_new_patient_the_user_says_which(
+    clinic: Path, truth: dict[str, Truth], tmp_path: Path
+) -> None:
+    out, new = tmp_path / "raw", tmp_path / "tomorrow"
+    assert convert(clinic, out) == 0
+    images = {
+        description: write_patient(new / "a", seed=seed, patient="tomorrow", description=description).image
+        for seed, description in ((11, "native"), (12, "Portal venous"))
+    }
+    report = out / NAME / "conversion_report_imagesTs.json"
+    like = ["--like", str(out / NAME), "--key", str(tmp_path / "keys" / "key.json"), "--no-pbar"]
+    assert main(["convert", "liver-target", str(new), *like]) == 1
+    entry = json.loads(report.read_text())["cases"]["LiverTarget_007"]
+    assert entry["code"] == "mixed-series"
+    assert "--series" in entry["remedy"]
+    assert main(["convert", "liver-target", str(new), *like, "--series", "portal"]) == 0
+    image = SimpleITK.ReadImage(str(out / NAME / "imagesTs" / "LiverTarget_007_0000.nii.gz"))
+    np.testing.assert_array_equal(
+        SimpleITK.GetArrayFromImage(image), SimpleITK.GetArrayFromImage(images["Portal venous"])
+    )
+    assert main(["convert", "liver-target", str(new), *like, "--series", "arterial"]) == 1
+    assert json.loads(report.read_text())["cases"]["LiverTarget_007"]["code"] == "missing-channel"
+
+
+def test_no_typed_option_of_new_patients_is_passed_over(
+    clinic: Path, truth: dict[str, Truth], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, table = tmp_path / "raw", tmp_path / "names.json"
+    table.write_text('{"GTV": ["lesion"]}')
+    own = ["--patients", "folder", "--aliases", str(table), "--overlapping-contours", "xor"]
+    assert convert(clinic, out, *own) == 0
+    new = tmp_path / "tomorrow"
+    for seed, patient in ((11, "a"), (12, "b")):
+        write_patient(new / patient, seed=seed, patient="ANONYMOUS")
+    like = ["--like", str(out / NAME), "--key", str(tmp_path / "keys" / "key.json"), "--no-pbar"]
+    for typed in (
+        ["--aliases", str(table)],
+        ["--overlapping-contours", "union"],
+        ["--accept-misplaced"],
+    ):
+        assert main(["convert", "liver-target", str(new), *like, *typed]) == 2
+        assert f"{typed[0]} is about labels, and new patients have none: leave it out" in caplog.text
+    assert not (out / NAME / "imagesTs").exists()
+    typed = ["--overlapping-contours", "xor", "--patients", "dicom"]
+    assert main(["convert", "liver-target", str(new), *like, *typed]) == 0
+    report = json.loads((out / NAME / "conversion_report_imagesTs.json").read_text())
+    assert report["converter"]["options"]["patients"] == "dicom"
+    patients = [key_of(out)[f"LiverTarget_{number:03d}"]["patient"] for number in (1, 7, 8)]
+    assert patients[0] != patients[1] == patients[2]
 
 
 @pytest.mark.parametrize("source", ["nowhere", "empty"])
@@ -389,6 +527,16 @@ def test_a_folder_without_cases_is_told(
     (tmp_path / "empty").mkdir()
     assert convert(tmp_path / source, tmp_path / "raw") == 2
     assert "expected" in caplog.text
+    if source == "empty":
+        assert "The folder holds one folder for each patient" in caplog.text
+        assert "See docs/datasets/liver-target.md" in caplog.text
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_every_converter_can_say_what_it_looks_for(name: str) -> None:
+    words = layout_of(name).splitlines()
+    assert len(words) > 2
+    assert words[1].startswith(LAYOUT)
 
 
 def test_the_script_alone_does_the_same(clinic: Path, truth: dict[str, Truth], tmp_path: Path) -> None:

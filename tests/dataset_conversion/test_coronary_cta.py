@@ -28,11 +28,13 @@ from public_datasets import (
     scan,
 )
 
+from nnunet_ext.cli.main import main
 from nnunet_ext.clinical_io.dicom_folder import find_dicom
 from nnunet_ext.clinical_io.dicom_series import read_series
 from nnunet_ext.clinical_io.dicom_writer import save_slices
 from nnunet_ext.clinical_io.structure_set_writer import NamedMask, write_structure_set
 from nnunet_ext.phantoms.clinic.anatomies import anatomy_of
+from nnunet_ext.preparation import Preparation, Window, write_preparation
 
 NAME = "coronary-cta"
 LABELS = {"background": 0, "coronary_artery": 1}
@@ -130,6 +132,7 @@ def test_branches_become_one_label(source: Path) -> None:
     for number in (1, 2):
         check_case(dataset, f"CoronaryCTA_{number:03d}", ct(number), TREE)
         assert note_codes(dataset, f"CoronaryCTA_{number:03d}") == []
+    assert description_of(dataset)["colors"] == {"coronary_artery": [255, 0, 0]}
     # A branch that is not there may have another name, until every name is known.
     table = source.parent / "names.json"
     table.write_text('{"Aorta": []}')
@@ -280,6 +283,73 @@ def test_new_patients_need_the_ct_alone_and_one_series_of_it(source: Path) -> No
     report = json.loads((dataset / "conversion_report_imagesTs.json").read_text())["cases"]
     assert report["CoronaryCTA_004"]["code"] == "mixed-series"
     assert "--series" in report["CoronaryCTA_004"]["remedy"]
+    # Another word than the dataset's, where new patients need one.
+    assert convert(NAME, new, source.parent / "raw", "--like", "7", "--series", "40 %") == 1
+    check_case(dataset, "CoronaryCTA_003", ct(22, hu=200), None)
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Path:
+    """A dataset that was made of ImageCAS, with values from -1 to 1, and a hospital's patient, new/a."""
+    steps, window = tmp_path / "steps.json", Window(channel="CT", low=-100, high=300)
+    write_preparation(Preparation(("CT",), "CT", (window,)), steps)
+    for number in range(1, 6):
+        folder = tmp_path / "ImageCAS" / "1-200"
+        save(ct(number), folder / f"{number}.img.nii.gz")
+        save(on(scan(number), TREE), folder / f"{number}.label.nii.gz")
+    save_ct(tmp_path / "new" / "a", 21)
+    assert convert("imagecas", tmp_path / "ImageCAS", tmp_path / "raw", "--preparation", str(steps)) == 0
+    return dataset_of("imagecas", tmp_path / "raw")
+
+
+def convert_hospital(name: str, dataset: Path, *more: str) -> int:
+    """New patients of a hospital for the dataset that was made of ImageCAS."""
+    key = ["--key", str(dataset.parents[1] / "keys" / "imagecas.json")]
+    source = dataset.parents[1] / "new"
+    return main(["convert", name, str(source), "--like", str(dataset), *key, "--no-pbar", *more])
+
+
+def test_a_model_of_a_public_dataset_takes_patients_of_a_hospital(public: Path) -> None:
+    assert convert_hospital(NAME, public, "--series", "75 %") == 0
+    expected = (np.clip(SimpleITK.GetArrayFromImage(ct(21)), -100, 300) - 100) / np.float32(200)
+    check_case(public, "CoronaryCTA_001", on(scan(21), expected), None)
+    report = json.loads((public / "conversion_report_imagesTs.json").read_text())
+    assert report["dataset_made_by"] == "imagecas"
+    assert report["converter"]["name"] == NAME
+    assert report["converter"]["options"]["series"] == "75 %"
+    # Volumes of a hospital, of which nobody can say labels.
+    save(ct(22), public.parents[1] / "new" / "b" / "CT.nii.gz")
+    assert convert_hospital("volumes", public, "--channel", "CT=CT.nii.gz") == 1
+    written = {file.name for file in (public / "imagesTs").iterdir()}
+    assert written == {"CoronaryCTA_001_0000.nii.gz", "Volumes_002_0000.nii.gz"}
+    cases = json.loads((public / "conversion_report_imagesTs.json").read_text())["cases"]
+    assert cases["Volumes_001"]["code"] == "missing-channel"  # the folder a
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mmwhs-mr", (), "expected CT, .nii.gz, LPS (channels, file ending, orientation), got MR, .nii"),
+        ("brain-oar", (), "got CT, T1w, T2w, .nii.gz, LPS"),
+        (NAME, ("--structure", "LAD"), "--structure is about labels"),
+        ("volumes", (), "expected --channel NAME=PATTERN, got none"),
+    ],
+)
+def test_a_model_of_a_public_dataset_takes_nothing_else(
+    public: Path, name: str, options: tuple[str, ...], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert convert_hospital(name, public, *options) == 2
+    assert message in caplog.text
+    assert not (public / "imagesTs").exists()
+
+
+def test_images_in_another_orientation_are_not_taken_for_the_datasets(
+    public: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1, 6):
+        save(ct(number), public / "imagesTr" / f"ImageCAS_{number:04d}_0000.nii.gz", axes="RAS")
+    assert convert_hospital(NAME, public) == 2
+    assert "expected CT, .nii.gz, RAS" in caplog.text
 
 
 def test_a_ct_in_a_file_is_read_as_well(tmp_path: Path) -> None:

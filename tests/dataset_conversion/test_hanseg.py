@@ -139,7 +139,9 @@ def test_half_an_eye_is_no_eye(tmp_path: Path) -> None:
     assert convert("hanseg", source, out) == 1
     dataset = dataset_of("hanseg", out)
     assert refusals(dataset) == {"case_06": "empty-label", "case_07": "empty-label"}
-    assert "Eye_R" in cases_of(dataset)["case_06"]["reason"]
+    reasons = [cases_of(dataset)[case]["reason"] for case in ("case_06", "case_07")]
+    assert reasons[0] == "Eye_R: one of its two parts, Eye_AR and Eye_PR, has no file"
+    assert reasons[1].startswith("Eye_R has no voxel")
 
 
 def test_masks_of_four_axes_and_of_another_extent_are_pasted(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_what_the_list_of_the_decathlon_names_must_be_there(tmp_path: Path) -> N
     check_description(dataset, channels={"0": "CT"}, labels={"background": 0, "tumor": 1}, training=5)
 
 
-def test_new_patients_of_the_decathlon_need_no_list(tmp_path: Path) -> None:
+def test_new_patients_of_the_decathlon_need_no_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source, out = tmp_path / "Task03_Liver", tmp_path / "raw"
     write_decathlon(source, training=5)
     assert convert("msd-liver", source, out, "--target", "tumor") == 0
@@ -204,7 +204,9 @@ def test_new_patients_of_the_decathlon_need_no_list(tmp_path: Path) -> None:
     (tmp_path / "new" / "imagesTs" / "._tomorrow.nii.gz").write_bytes(b"x")
     dataset = dataset_of("msd-liver", out)
     before = set((dataset / "imagesTs").iterdir())
-    assert convert("msd-liver", tmp_path / "new", out, "--like", "7") == 0
+    assert convert("msd-liver", tmp_path / "new", out, "--like", "7", "--target", "regions") == 2
+    assert "--target: new patients are read as the dataset was, with tumor, and got regions" in caplog.text
+    assert convert("msd-liver", tmp_path / "new", out, "--like", "7", "--target", "tumor") == 0
     (written,) = set((dataset / "imagesTs").iterdir()) - before
     check_case(dataset, written.name.removesuffix("_0000.nii.gz"), new, None)
 

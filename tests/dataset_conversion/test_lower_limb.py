@@ -26,7 +26,7 @@ def leg(seed: int) -> np.ndarray:
 def write_patient(folder: Path, seed: int, *, upside_down: bool = False) -> None:
     hu = np.where(leg(seed), 500, 30).astype(np.int16)
     hu[:, :2] = -1000
-    slices = ct_slices(placed(hu, spacing=(0.7, 0.7, 1.5)), patient=f"patient-{seed}")
+    slices = ct_slices(placed(hu, spacing=(0.7, 0.7, 1.5)), patient=f"patient-{seed}", description="legs")
     save_slices(slices, folder / "dicom")
     mask = leg(seed)[:, ::-1] if upside_down else leg(seed)
     (folder / "mask").mkdir()
@@ -58,6 +58,19 @@ def test_bones_come_out_where_they_are_and_flipped_ones_are_refused(clinic: Path
         label = SimpleITK.ReadImage(str(dataset / "labelsTr" / f"LowerLimb_{seed:03d}.nii.gz"))
         np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(label) == 1, leg(seed))
     verify_dataset_integrity(str(dataset), num_processes=1)
+
+
+def test_of_several_series_the_user_says_which(clinic: Path) -> None:
+    thin = np.full((10, 24, 32), 30, np.int16)
+    thin[:, :2] = -1000
+    save_slices(ct_slices(placed(thin), patient="patient-1", description="thorax"), clinic / "p1" / "other")
+    report = clinic.parent / "raw" / NAME / "conversion_report.json"
+    assert convert(clinic) == 1
+    entry = json.loads(report.read_text())["cases"]["LowerLimb_001"]
+    assert entry["code"] == "mixed-series"
+    assert "--series" in entry["remedy"]
+    assert convert(clinic, "--series", "LEGS") == 1
+    assert json.loads(report.read_text())["cases"]["LowerLimb_001"]["status"] == "written"
 
 
 def test_a_slice_without_a_mask_is_empty_only_when_the_user_says_so(clinic: Path) -> None:

@@ -30,6 +30,8 @@ from public_datasets import (
 )
 from real_data import real_data
 
+from nnunet_ext.laterality import laterality_of
+
 TRUTH = drawn(2, 1, 3)
 LABELS = ("--label", "Eye_L=1", "--label", "Eye_R=2", "--label", "GTV=255:may_be_absent")
 FOLDERS = ("--channel", "CT=CT*.nii.gz", "--label-file", "*mask*.nii.gz", *LABELS)
@@ -235,6 +237,15 @@ def test_new_patients_follow_the_dataset(tmp_path: Path) -> None:
     dataset = dataset_of("volumes", tmp_path / "raw")
     (written,) = (dataset / "imagesTs").iterdir()
     check_case(dataset, written.name.removesuffix("_0000.nii.gz"), scan(77), None)
+
+
+def test_an_anatomy_with_a_left_and_a_right_but_no_pairs_is_recorded(tmp_path: Path) -> None:
+    write(tmp_path / "src", in_folder("case"), 1)
+    for more, expected in (((), None), (("--chiral",), {"pairs": [], "axis": 2})):
+        convert("volumes", tmp_path / "src", tmp_path / "raw", *FOLDERS, *more)
+        dataset = dataset_of("volumes", tmp_path / "raw")
+        assert description_of(dataset).get("laterality") == expected
+    assert laterality_of(description_of(dataset)) is not None  # which the trainers ask
 
 
 def test_real_sarcomas_become_a_dataset(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_structure_comes_back_on_the_original_series(
     volume = read_series(find_dicom(root / "clinic" / f"p{case}" / "CT").series[0])
     (structure,) = read_structure_set(root / "rs.dcm").structures
     assert structure.name == "GTV"
+    assert structure.color == (255, 0, 0)  # as the hospital drew it
     np.testing.assert_array_equal(rasterize(structure.contours, volume.image).voxels, target)
 
 
@@ -147,6 +148,27 @@ def test_wrong_usage_is_told(
     arguments = [str(root / "key.json") if a == "KEY" else a for a in arguments]
     assert export(root, 1, 1, *arguments) in (1, 2)
     assert message in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [("plans.json", "give it with --key FILE, or"), ("dataset.json", "give --dataset-json FILE")],
+)
+def test_what_nnunet_did_not_leave_beside_the_prediction_is_asked_for(
+    clinic: tuple[Path, list[Truth]],
+    tmp_path: Path,
+    missing: str,
+    remedy: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    root, _ = clinic
+    predictions = shutil.copytree(root / "predictions", tmp_path / "predictions")
+    (predictions / missing).unlink()
+    whose = [] if missing == "plans.json" else ["--key", str(root / "key.json")]
+    arguments = [str(predictions / "LiverTarget_001.nii.gz"), str(root / "clinic" / "p1"), *whose]
+    assert main(["export", *arguments, "--out", str(tmp_path / "rs.dcm")]) == 2
+    assert f"{predictions / missing}" in caplog.text
+    assert remedy in caplog.text
 
 
 def test_a_case_that_the_key_does_not_know_is_refused(

@@ -34,8 +34,9 @@ def write_patient(
     patient: str = "",
     structure: str = "GTV",
     angles: Sequence[float] = (0, 0, 0),
+    description: str = "CT",
 ) -> Truth:
-    """One patient: air, a body, and a target in it, on a grid of its own."""
+    """One patient: air, a body, and a target in it, on a grid of its own; a series in a folder called so."""
     rng = np.random.default_rng(seed)
     z, y, x = np.indices(SIZE)
     body = np.hypot((y - 10) / 8, (x - 12) / 10) < 1
@@ -49,10 +50,14 @@ def write_patient(
         direction=oblique_direction(*angles),
     )
     identity = SeriesIdentity.from_seed(
-        "clinic", modality="CT", patient_id=patient or f"ID-{seed}-secret", patient_name=f"Doe^Jane{seed}"
+        "clinic",
+        modality="CT",
+        patient_id=patient or f"ID-{seed}-secret",
+        patient_name=f"Doe^Jane{seed}",
+        description=description,
     )
-    save_slices(slices_of_volume(image, identity, intercept=-1024), folder / "CT")
-    volume = read_series(find_dicom(folder / "CT").series[0])
+    save_slices(slices_of_volume(image, identity, intercept=-1024), folder / description)
+    volume = read_series(find_dicom(folder / description).series[0])
     write_structure_set(
         [NamedMask(structure, target, (255, 0, 0))], volume, path=folder / "RS.dcm", label="plan"
     )
