@@ -16,8 +16,11 @@ SOURCES := setup.cfg pyproject.toml README.md LICENSE \
 
 PARALLEL ?= -n 2 --dist loadscope --no-loadscope-reorder
 
-# Threads that wait by spinning keep nnU-Net's workers from their work on a small machine.
+# As for every command that computes on a CPU: CPU_SETTINGS in nnunet_ext/commands.py says why.
 export OMP_WAIT_POLICY ?= PASSIVE
+export MALLOC_MMAP_MAX_ ?= 0
+export MALLOC_TRIM_THRESHOLD_ ?= 100000000000
+export MALLOC_TOP_PAD_ ?= 268435456
 
 .PHONY: demo test test-all lint types unit doctests install clean
 .DEFAULT_GOAL := test

@@ -13,8 +13,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
+# For commands that train or predict on a CPU, unless the user's environment says otherwise.
+CPU_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        # nnU-Net on a CPU computes with one thread a core beside its workers. Threads that wait by
+        # spinning then keep the others from their work: 4 to 7 s a step on two busy cores, 1 to 3 s with
+        # passive waiting.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        # glibc gives the memory of every large tensor back at once and takes fresh pages, which the system
+        # has to zero, for the next (docs/benchmarks/allocation.md).
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": "100000000000",
+        "MALLOC_TOP_PAD_": "268435456",
+    }
+)
 # How long a child may take to end after SIGTERM before it is killed.
 _GRACE_S = 10.0
 _POLL_S = 0.1

@@ -274,4 +274,4 @@ def _environment() -> dict[str, str]:
     from nnunet_ext.trainers.registry import hook_folder
 
     hooks = dict.fromkeys([*entries(os.environ), str(hook_folder())])
-    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, VARIABLE: os.pathsep.join(hooks)}
+    return {**os.environ, VARIABLE: os.pathsep.join(hooks)}

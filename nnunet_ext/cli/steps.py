@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnunet_ext.cli.hook_variable import entries
 from nnunet_ext.cli.workplace import Workplace
-from nnunet_ext.commands import run_logged
+from nnunet_ext.commands import CPU_SETTINGS, run_logged
 
 
 class StepFailedError(RuntimeError):
@@ -53,9 +53,7 @@ def nnunet_environment(
         for key, value in inherited.items()
         if not key.startswith("nnUNet_") or key.startswith("nnUNet_ext_")
     }
-    # nnU-Net on a CPU computes with one thread a core beside its workers. Threads that wait by spinning then
-    # keep the others from their work: 4 to 7 s a step on two busy cores, 1 to 3 s with passive waiting.
-    return exports, {"OMP_WAIT_POLICY": "PASSIVE", **kept, **exports, "PYTHONUNBUFFERED": "1"}
+    return exports, {**CPU_SETTINGS, **kept, **exports, "PYTHONUNBUFFERED": "1"}
 
 
 def run_command(

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
-from nnunet_ext.commands import run_logged
+from nnunet_ext.commands import CPU_SETTINGS, run_logged
 from nnunet_ext.evaluation.benchmark.gpu_memory import GpuMemory
 from nnunet_ext.evaluation.benchmark.lock import alone
 from nnunet_ext.evaluation.benchmark.machine import machine
@@ -70,6 +70,7 @@ def _train(
 ) -> Record:
     variables = {**environment, "nnUNet_results": str(places.results(run.repeat))}
     if device == "cpu":
+        variables = {**CPU_SETTINGS, **variables}
         variables[BFLOAT16] = "1" if places.matrix.precision == "bfloat16" else "0"
     if gpu:
         variables["CUDA_VISIBLE_DEVICES"] = gpu
