@@ -78,6 +78,36 @@ def test_a_bad_case_is_named_and_the_others_are_there(
     assert [f["case"] for f in json.loads(summary.read_text())["failed"]] == ["case_2"]
 
 
+def test_a_page_of_all_cases(
+    folders: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, reference = folders
+    # nnU-Net's folder of images beside that of the labels is found.
+    write_labels(tmp_path / "imagesTs" / "case_2_0000.nii.gz", (ORGAN * 100).astype(np.int16), **PLACE)
+    write_labels(reference / "case_3.nii.gz", ORGAN, **PLACE)
+    page = tmp_path / "report.html"
+    assert run(*folders, "--html", page) == 1
+    text = page.read_text()
+    assert "2 cases, 1 failed. Mean Dice: organ 0.875, vessel 0.500." in text
+    for words in ("Cases that failed", "case_3", "worst case: case_2", "Every case"):
+        assert words in text, words
+    assert text.count('<img src="data:image/png') == 1  # of two cases the worst is the median, too
+    assert "left out of the pictures" not in caplog.text
+
+
+def test_a_page_of_pictures_has_no_surfaces(tmp_path: Path) -> None:
+    for folder in ("prediction", "labelsTs"):
+        file = tmp_path / folder / "a.png"
+        file.parent.mkdir()
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(ORGAN[4]), str(file))
+    write_dataset_json(tmp_path / "prediction", ending=".png")
+    page = tmp_path / "report.html"
+    assert run(tmp_path / "prediction", tmp_path / "labelsTs", "--html", page) == 0
+    text = page.read_text()
+    assert "for mm read pixel" in text
+    assert 'class="plot turns"' not in text
+
+
 def test_two_files(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     prediction, reference = (folder / "case_1.nii.gz" for folder in folders)
     before = sorted(prediction.parent.iterdir())
