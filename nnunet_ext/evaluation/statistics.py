@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -237,17 +238,20 @@ def _interval(ours: FloatArray, theirs: FloatArray, *, seed: int) -> tuple[float
     """
     from scipy.stats import norm, t
 
-    rng = np.random.default_rng(seed)
     cases = len(ours)
-    weights = rng.multinomial(cases, np.full(cases, 1 / cases), RESAMPLES) / cases
-    means = np.zeros(RESAMPLES)
-    for scores, sign in ((ours, 1.0), (theirs, -1.0)):
-        repeats = scores.shape[1]
-        drawn = rng.multinomial(repeats, np.full(repeats, 1 / repeats), RESAMPLES) / repeats
-        means += sign * np.einsum("bc,cr,br->b", weights, scores, drawn, optimize=True)
+    weights, *drawn = _resamples(cases, (ours.shape[1], theirs.shape[1]), seed)
+    of_ours, of_theirs = ((weights @ s * d).sum(axis=1) for s, d in zip((ours, theirs), drawn, strict=True))
+    means = of_ours - of_theirs
     tail = norm.cdf(-((cases / (cases - 1)) ** 0.5) * t.ppf(1 - ALPHA / 2, cases - 1))
     low, high = np.quantile(means, (tail, 1 - tail))
     return float(low), float(high)
+
+
+@lru_cache(maxsize=4)  # a benchmark compares hundreds of times with the same patients and repeats
+def _resamples(cases: int, repeats: tuple[int, int], seed: int) -> tuple[FloatArray, ...]:
+    """Weights of patients, and of the repeats of both trainers, in every resampling."""
+    rng = np.random.default_rng(seed)
+    return tuple(rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n for n in (cases, *repeats))
 
 
 def _p_over_repeats(ours: FloatArray, theirs: FloatArray) -> float | None:

@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -34,12 +35,12 @@ class Table:
     folded: str = ""
     digits: int = 4
 
-    @property
+    @cached_property
     def texts(self) -> list[list[str]]:
         """Cells as they are shown."""
         return [[shown(cell, digits=self.digits) for cell in row] for row in self.rows]
 
-    @property
+    @cached_property  # the template asks once a cell
     def is_number(self) -> list[bool]:
         """Of each column: whether it holds nothing but numbers and gaps."""
         columns = zip(*self.rows, strict=True)
