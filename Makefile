@@ -54,7 +54,7 @@ types: install
 
 # Two at a time, a class or a module of tests to each: one alone leaves a core idle.
 unit: install
-	$(BIN)/pytest $(PARALLEL) -m "not every_trainer"
+	$(BIN)/pytest $(PARALLEL) --durations=40 -m "not every_trainer"
 
 doctests: install
 	cd tests && ../$(BIN)/pytest -c ../pyproject.toml --rootdir .. --doctest-modules --pyargs nnunet_ext

@@ -25,7 +25,7 @@ from nnunet_ext.evaluation.statistics import Comparison
 from nnunet_ext.evaluation.structures import LabelTable
 
 _MARKS = {"better": "better", "worse": "worse", "cannot tell": "open"}
-_MOST_SENTENCES = 40
+_MOST_SENTENCES = 20
 
 
 def benchmark_page(
@@ -104,13 +104,20 @@ def _verdicts(found: Sequence[Comparison]) -> list[Part]:
             continue
         # What was decided comes first.
         order = sorted(of_metric, key=lambda c: c.verdict == "cannot tell")
-        folded = NAMES[metric] if parts else ""
-        for begin in range(0, len(order), _MOST_SENTENCES):
-            few = order[begin : begin + _MOST_SENTENCES]
-            more = folded or (f"{NAMES[metric]}, {len(few)} more" if begin else "")
-            parts.append(Text([c.sentence for c in few], [_MARKS[c.verdict] for c in few], folded=more))
+        shown = [] if parts else order[:_MOST_SENTENCES]
+        rest = order[len(shown) :]
+        if shown:
+            parts.append(_sentences(shown))
+        if rest:
+            parts.append(
+                _sentences(rest, folded=f"{NAMES[metric]}, {len(rest)} {'more' if shown else 'comparisons'}")
+            )
     parts.append(_comparison_table(found))
     return parts
+
+
+def _sentences(found: Sequence[Comparison], *, folded: str = "") -> Text:
+    return Text([c.sentence for c in found], [_MARKS[c.verdict] for c in found], folded=folded)
 
 
 def _comparison_table(found: Sequence[Comparison]) -> Table:
