@@ -18,7 +18,6 @@ from nnunet_ext.dataset_conversion.records import (
     FILE_ENDING,
     RECORDS,
     CaseResult,
-    checksum,
     fingerprint,
     remove_outputs,
     save,
@@ -28,6 +27,7 @@ from nnunet_ext.dataset_conversion.undrawn import boxes_of, ignored
 from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.clinical_io.grids import in_one_orientation
 from nnunet_ext.clinical_io.volumes import write_image
+from nnunet_ext.files import checksum
 
 
 def convert_case(conversion: Conversion, name: str, case: SourceCase, *, salt: str) -> CaseResult:

@@ -13,7 +13,7 @@ from nnunet_ext.dataset_conversion.undrawn import Box, Boxes
 
 import nnunet_ext
 from nnunet_ext.clinical_io import Note
-from nnunet_ext.files import write_text
+from nnunet_ext.files import checksum, write_text
 from nnunet_ext.preparation import preparation_to_json
 
 FILE_ENDING = ".nii.gz"
@@ -131,15 +131,6 @@ def fingerprint(conversion: Conversion, case: SourceCase, *, salt: str) -> str:
         name = file.relative_to(conversion.source) if file.is_relative_to(conversion.source) else file
         parts.append(f"{name}:{state.st_size}:{state.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def checksum(file: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _record(dataset: Path, name: str) -> Path:

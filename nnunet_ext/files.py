@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -65,3 +66,16 @@ def write_text(path: Path, text: str) -> None:
     """
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file, hexadecimal, read in pieces.
+
+    Raises:
+        OSError: there is none, or it may not be read.
+    """
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -21,6 +21,8 @@ class Merge(ABC):
         device: where the volume is kept.
     """
 
+    _background = 0.0  # of a voxel before any window
+
     def __init__(
         self,
         shape: Sequence[int],
@@ -33,6 +35,10 @@ class Merge(ABC):
         self.heads = heads
         self.has_regions = has_regions
         self.device = torch.device(device)
+        self._merged = torch.zeros((heads, *self.shape), device=self.device)
+        # The first of the heads that are foreground.
+        self._first = 0 if has_regions else 1
+        self._merged[: self._first] = self._background
 
     @abstractmethod
     def add(self, logits: Tensor, origin: Sequence[int]) -> None:
@@ -80,25 +86,14 @@ class MaximumMerge(Merge):
         [0.5, 0.9, 0.0]
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        *,
-        heads: int,
-        has_regions: bool = False,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(shape, heads=heads, has_regions=has_regions, device=device)
-        self._merged = torch.zeros((heads, *self.shape), device=self.device)
-        if not has_regions:
-            self._merged[0] = 1
+    _background = 1.0
 
     def add(self, logits: Tensor, origin: Sequence[int]) -> None:
         """As :meth:`Merge.add`."""
         volume, window = self._part(logits.shape[1:], origin)
         probabilities = self._activated(logits[window])
         part = self._merged[volume]
-        first = 0 if self.has_regions else 1
+        first = self._first
         part[first:] = torch.maximum(part[first:], probabilities[first:])
         part[:first] = torch.minimum(part[:first], probabilities[:first])
 
@@ -139,8 +134,6 @@ class GaussianMerge(Merge):
     ) -> None:
         super().__init__(shape, heads=heads, has_regions=has_regions, device=device)
         self._weights = weights.to(self.device, torch.float32)[None]
-        kept = heads if has_regions else heads - 1
-        self._sum = torch.zeros((kept, *self.shape), device=self.device)
         self._weight = torch.zeros((1, *self.shape), device=self.device)
 
     def add(self, logits: Tensor, origin: Sequence[int]) -> None:
@@ -148,12 +141,12 @@ class GaussianMerge(Merge):
         volume, window = self._part(logits.shape[1:], origin)
         probabilities = self._activated(logits[window])
         weights = self._weights[window]
-        self._sum[volume] += weights * (probabilities if self.has_regions else probabilities[1:])
+        self._merged[volume] += weights * probabilities
         self._weight[volume] += weights
 
     def probabilities(self) -> Tensor:
         """As :meth:`Merge.probabilities`."""
-        foreground = self._sum / self._weight.clamp(min=torch.finfo(torch.float32).tiny)
-        if self.has_regions:
-            return foreground
-        return torch.cat([1 - foreground.sum(0, keepdim=True), foreground])
+        merged = self._merged / self._weight.clamp(min=torch.finfo(torch.float32).tiny)
+        # What foreground leaves: everything, where no window was.
+        merged[: self._first] = 1 - merged[self._first :].sum(0, keepdim=True)
+        return merged

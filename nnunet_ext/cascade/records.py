@@ -5,7 +5,6 @@ nnU-Net keeps no record of it, and a later training overwrites what an earlier o
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -74,19 +73,6 @@ def read_record(folder: Path, case: str) -> CoarseRecord | None:
         return None
     content = json.loads(file.read_text(encoding="utf-8"))
     return CoarseRecord(**{**content, "training_cases": tuple(content["training_cases"])})
-
-
-def checkpoint_sha256(file: Path) -> str:
-    """Checksum of a checkpoint.
-
-    Raises:
-        OSError: there is none.
-    """
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def require_out_of_fold(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnunet_ext.cascade.windows import Windows, clamped, no_windows
+from nnunet_ext.evaluation.boxes import box_of
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,8 @@ def _starts(low: int, high: int, size: int) -> list[int]:
 
 def _bounds(mask: NDArray[np.bool_], *, largest: bool) -> list[tuple[int, int]] | None:
     """First voxel and the one after the last along each axis; None of an empty mask."""
-    from scipy import ndimage
-
-    found = ndimage.find_objects((_largest_component(mask) if largest else mask).view(np.uint8), max_label=1)
-    return [(side.start, side.stop) for side in found[0]] if found and found[0] is not None else None
+    box = box_of(_largest_component(mask) if largest else mask)
+    return None if box is None else [(side.start, side.stop) for side in box]
 
 
 def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_ext.cascade.windows import IntArray, Windows, centered, no_windows
+from nnunet_ext.evaluation.boxes import box_of
 
 Order = Literal["lexicographic", "greedy"]
 
@@ -94,10 +95,10 @@ def skeleton_points(mask: NDArray[np.bool_]) -> IntArray:
     from scipy import ndimage
     from skimage.morphology import skeletonize
 
-    boxes = ndimage.find_objects(mask.view(np.uint8), max_label=1)
-    if not boxes or boxes[0] is None:
+    whole = box_of(mask)
+    if whole is None:
         return np.zeros((0, 3), np.int64)
-    part = mask[boxes[0]]
+    part = mask[whole]
     thin = skeletonize(part)
     components, count = ndimage.label(part, structure=np.ones((3, 3, 3)))
     kept = np.bincount(components[thin], minlength=count + 1)
@@ -107,7 +108,7 @@ def skeleton_points(mask: NDArray[np.bool_]) -> IntArray:
         voxels = np.argwhere(components[box] == lost)
         middle = voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))]
         thin[tuple(middle + [side.start for side in box])] = True
-    return np.asarray(np.argwhere(thin) + [side.start for side in boxes[0]], np.int64)
+    return np.asarray(np.argwhere(thin) + [side.start for side in whole], np.int64)
 
 
 def _checked(

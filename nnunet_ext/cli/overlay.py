@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_ext.evaluation.report.overlays import fullest_slice
 from nnunet_ext.files import whole_file
 
 # Paper 004 reads its CT through this window.
@@ -129,7 +130,7 @@ def write_overlay(comparisons: Sequence[Comparison], *, path: Path) -> None:
 def _draw_row(axes: NDArray[Any], comparison: Comparison) -> None:
     """Axial CT, axial with contours, coronal with contours, through the middle of the target."""
     shown = comparison.reference if comparison.reference.any() else comparison.prediction
-    z, y = (_fullest(shown, axis=axis) for axis in (0, 1))
+    z, y = (fullest_slice(shown, axis) for axis in (0, 1))
     in_plane = comparison.spacing_mm[1] / comparison.spacing_mm[2]
     upright = comparison.spacing_mm[0] / comparison.spacing_mm[2]
     views = (
@@ -151,11 +152,3 @@ def _draw_row(axes: NDArray[Any], comparison: Comparison) -> None:
                     axis.contour(mask, levels=[0.5], linewidths=2, **style)
         axis.set_title(title, fontsize=12)
         axis.set_axis_off()
-
-
-def _fullest(mask: NDArray[np.bool_], *, axis: int) -> int:
-    """Index along ``axis`` of the slice that holds most of the mask; the middle slice if it is empty."""
-    if not mask.any():
-        return int(mask.shape[axis]) // 2
-    other = tuple(a for a in range(mask.ndim) if a != axis)
-    return int(mask.sum(axis=other).argmax())

@@ -22,7 +22,8 @@ _COLUMNS = (
     ("clDice", "cl_dice", 4),
     ("skel. recall", "skeleton_recall", 4),
 )
-_COUNTS = (
+# Column of what is not there: title, name.
+COUNTS = (
     ("cases", "cases"),
     ("missed", "missing_prediction"),
     ("invented", "missing_reference"),
@@ -48,15 +49,15 @@ def means_text(evaluation: Evaluation) -> str:
     """
     means = means_of(evaluation)
     asked = [c for c in _COLUMNS if any(c[1] in m.values for m in means.values())]
-    rows = [["structure", *(title for title, _, _ in asked), *(title for title, _ in _COUNTS)]]
+    rows = [["structure", *(title for title, _, _ in asked), *(title for title, _ in COUNTS)]]
     for structure in evaluation.table.structures:
         mean = means[structure.key]
         numbers = [_rounded(mean.values.get(metric), decimals) for _, metric, decimals in asked]
-        rows.append([structure.name, *numbers, *(str(mean.counts[name]) for _, name in _COUNTS)])
+        rows.append([structure.name, *numbers, *(str(mean.counts[name]) for _, name in COUNTS)])
     pooled, cases = pooled_mean(evaluation)
     ours = {"Dice": pooled.get("Dice"), "IoU": pooled.get("IoU")}
     blank = ["" if metric not in ours else _rounded(ours[metric], d) for _, metric, d in asked]
-    rows.append(["pooled over labels", *blank, str(cases.get("Dice", 0)), *[""] * (len(_COUNTS) - 1)])
+    rows.append(["pooled over labels", *blank, str(cases.get("Dice", 0)), *[""] * (len(COUNTS) - 1)])
     return "\n".join([*_aligned(rows), *_notes(evaluation, means)])
 
 

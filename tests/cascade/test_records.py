@@ -11,11 +11,11 @@ import pytest
 from nnunet_ext.cascade.records import (
     CoarseRecord,
     LeakError,
-    checkpoint_sha256,
     read_record,
     require_out_of_fold,
     save_record,
 )
+from nnunet_ext.files import checksum
 
 COMMAND = "nnUNetv2_train 5 3d_lowres FOLD -tr T"
 
@@ -65,4 +65,4 @@ def test_everything_else_is_refused_with_the_command(folder: Path, spoil: str, m
 def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.pth"
     file.write_bytes(b"weights" * 500_000)
-    assert checkpoint_sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert checksum(file) == hashlib.sha256(file.read_bytes()).hexdigest()

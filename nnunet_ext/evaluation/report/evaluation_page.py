@@ -11,6 +11,7 @@ from nnunet_ext.evaluation.report.looks import Look, parts_of
 from nnunet_ext.evaluation.report.page import Cell, Page, Part, Plot, Section, Table, Text
 from nnunet_ext.evaluation.report.selection import image_of, mean_by_case, worst_and_median
 from nnunet_ext.evaluation.summary import Evaluation, means_of
+from nnunet_ext.evaluation.tables import COUNTS
 
 # Title and metric of what the page shows of each case; distances are lower where they are better.
 METRICS = (
@@ -21,12 +22,6 @@ METRICS = (
     ("relative volume error, %", "rve_percent"),
 )
 _TUBULAR = (("clDice", "cl_dice"), ("skeleton recall", "skeleton_recall"))
-_COUNTS = (
-    ("cases", "cases"),
-    ("missed", "missing_prediction"),
-    ("invented", "missing_reference"),
-    ("both empty", "both_empty"),
-)
 
 
 def evaluation_page(evaluation: Evaluation, *, title: str, images: Path | None, file_ending: str) -> Page:
@@ -70,9 +65,9 @@ def _means(evaluation: Evaluation, shown: list[tuple[str, str]]) -> Table:
     for structure in evaluation.table.structures:
         mean = means[structure.key]
         numbers: list[Cell] = [mean.values.get(metric) for _, metric in shown]
-        rows.append([structure.name, *numbers, *(mean.counts[name] for _, name in _COUNTS)])
+        rows.append([structure.name, *numbers, *(mean.counts[name] for _, name in COUNTS)])
     return Table(
-        ["structure", *(name for name, _ in shown), *(name for name, _ in _COUNTS)],
+        ["structure", *(name for name, _ in shown), *(name for name, _ in COUNTS)],
         rows,
         note="Means over the cases that have a value. Missed: in the reference, not predicted. Invented: "
         f"predicted, not in the reference. NSD at {evaluation.settings.nsd_tolerance_mm:g} "

@@ -59,7 +59,7 @@ def cuts_of(kinds: NDArray[np.uint8]) -> tuple[Cut, ...]:
     if not shown.any():
         shown = kinds == Kind.AGREEMENT
     axes = (0,) if kinds.shape[0] == 1 else (0, 1, 2)
-    return tuple(Cut(axis, _fullest(shown, axis)) for axis in axes)
+    return tuple(Cut(axis, fullest_slice(shown, axis)) for axis in axes)
 
 
 def overlay_png(case: ShownCase, *, ignore: int | None = None, dpi: int = 100) -> bytes:
@@ -188,7 +188,7 @@ def _window(case: ShownCase, shown: NDArray[np.bool_]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def _fullest(mask: NDArray[np.bool_], axis: int) -> int:
+def fullest_slice(mask: NDArray[np.bool_], axis: int) -> int:
     """Index along ``axis`` of the slice that holds most of the mask; the middle one of an empty mask."""
     if not mask.any():
         return int(mask.shape[axis]) // 2

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_ext.evaluation.boxes import box_of
 from nnunet_ext.evaluation.report.agreement import COLORS, WORDS, Kind, agreement
 from nnunet_ext.evaluation.report.shown import ShownCase
-from nnunet_ext.evaluation.report.surfaces import Surface, box_of, surface_of
+from nnunet_ext.evaluation.report.surfaces import Surface, surface_of
 from nnunet_ext.evaluation.structures import LabelTable
 
 if TYPE_CHECKING:

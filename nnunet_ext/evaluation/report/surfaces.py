@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_ext.evaluation.boxes import box_of
 from nnunet_ext.files import whole_file
 
 Format = Literal["stl", "ply"]
@@ -126,22 +127,6 @@ def write_surface(surface: Surface, path: Path) -> None:
         writer.SetInputData(PolyData(surface.points_mm, faces))
         if not writer.Write():
             raise OSError(f"VTK could not write {path}")
-
-
-def box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
-    """Smallest box that holds a mask; None of an empty one.
-
-    Example:
-        >>> box_of(np.array([[False, False], [False, True]]))
-        (slice(1, 2, None), slice(1, 2, None))
-    """
-    slices = []
-    for axis in range(mask.ndim):
-        where = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        if not where.size:
-            return None
-        slices.append(slice(int(where[0]), int(where[-1]) + 1))
-    return tuple(slices)
 
 
 def _outward(points: NDArray[np.float32], triangles: NDArray[np.int64]) -> Surface:
