@@ -17,10 +17,16 @@ from shared_datasets import DATASETS
 settings.register_profile("without deadline", deadline=None)
 settings.load_profile("without deadline")
 
+ROOMS_OF_LONG_MODULES = ("trainers", "networks")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that two workers end together."""
-    items.sort(key=lambda item: item.get_closest_marker("stock") is None)
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        return item.get_closest_marker("stock") is None, item.path.parent.name not in ROOMS_OF_LONG_MODULES
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,6 +42,7 @@ def run_plan(
 
 
 @pytest.mark.stock
+@pytest.mark.long
 def test_plans_in_vanilla_s_memory_share_its_data_and_train(own_copy: NnunetHome, run_plan: RunPlan) -> None:
     result, _ = run_plan("--network", "RASUNet")
     file = Path(result["plans_file"])
@@ -121,6 +122,7 @@ def test_patch_and_batch_together_are_planned_whatever_they_need(run_plan: RunPl
     assert result["configurations"]["3d_fullres"]["batch_size"] < 5000
 
 
+@pytest.mark.long
 def test_a_gpu_s_memory_is_the_peak_that_fits(run_plan: RunPlan) -> None:
     small, large = (
         run_plan("--network", "AGUNet", "--patch-size", "16", "16", "--gpu-memory-gb", gb)[0]

@@ -26,11 +26,13 @@ class TestAGUNet(NetworkContract):
     network = AGUNet
 
 
+@pytest.mark.long
 class TestAGUNetWithoutGates(NetworkContract):
     network = AGUNet
     options: ClassVar[dict[str, Any]] = {"attention_gates": False}
 
 
+@pytest.mark.long
 class TestAGUNetWithGridGates(NetworkContract):
     network = AGUNet
     options: ClassVar[dict[str, Any]] = {"gate": "grid"}
@@ -40,11 +42,13 @@ class TestMAUNet(NetworkContract):
     network = MAUNet
 
 
+@pytest.mark.long
 class TestMAUNetWithoutGates(NetworkContract):
     network = MAUNet
     options: ClassVar[dict[str, Any]] = {"attention_gates": False}
 
 
+@pytest.mark.long
 class TestMAUNetWithoutPositionAttention(NetworkContract):
     network = MAUNet
     options: ClassVar[dict[str, Any]] = {"position_attention": False}
@@ -55,12 +59,14 @@ class TestAFUNet(NetworkContract):
     max_poolings = 3
 
 
+@pytest.mark.long
 class TestAFUNetWithoutPyramid(NetworkContract):
     network = AFUNet
     max_poolings = 3
     options: ClassVar[dict[str, Any]] = {"dilated_pyramid": False}
 
 
+@pytest.mark.long
 class TestAFUNetWithoutFusion(NetworkContract):
     network = AFUNet
     max_poolings = 3
@@ -79,6 +85,7 @@ class TestVNet(NetworkContract):
     network = VNet
 
 
+@pytest.mark.long
 class TestRASUNetWithoutAttention(NetworkContract):
     network = RASUNet
     options: ClassVar[dict[str, Any]] = {"spatial_attention": False}

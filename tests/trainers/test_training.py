@@ -22,10 +22,23 @@ from nnunet_ext.networks import RASUNet
 
 TRAINER_NAMES = [trainer.name for trainer in TRAINERS]
 BUDGET = "_1epochs_2iters"
+# The rest of a table is left to `make test-all`.
+ONE = "nnUNetTrainerRASUNet"
 
 
-@pytest.mark.parametrize("preprocessed", list(LABELS), indirect=True, ids=str)
-@pytest.mark.parametrize("name", TRAINER_NAMES)
+def long_unless(short: bool, *values: Any) -> Any:
+    return pytest.param(*values, marks=() if short else pytest.mark.long)
+
+
+@pytest.mark.parametrize(
+    ("preprocessed", "name"),
+    [
+        long_unless(name == ONE or labels == "regions_ignore", labels, name)
+        for name in TRAINER_NAMES
+        for labels in LABELS
+    ],
+    indirect=["preprocessed"],
+)
 def test_trains_plain_labels_regions_and_ignore_label(
     preprocessed: NnunetHome, name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,8 +60,10 @@ def test_trains_plain_labels_regions_and_ignore_label(
 
 
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-@pytest.mark.parametrize("stages", [1, 2, 3])
-@pytest.mark.parametrize("name", TRAINER_NAMES)
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [long_unless(name == ONE or stages == 2, name, stages) for name in TRAINER_NAMES for stages in (1, 2, 3)],
+)
 def test_trains_few_levels(
     preprocessed: NnunetHome, name: str, stages: int, configuration: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +111,9 @@ def test_without_deep_supervision_and_mirroring(
 ABLATIONS = [f"{t.name}_1epochs_1iters_{token}" for t in TRAINERS for token in t.ablations]
 LOSSES = ["nnUNetTrainerMAUNet_1epochs_1iters", "nnUNetTrainerAFUNet_1epochs_1iters"]
 LOSSES += [
-    f"{t}_1epochs_1iters_{m}" for t in ("nnUNetTrainer", *TRAINER_NAMES) for m in ("Dice", "DiceFocal")
+    long_unless(t in ("nnUNetTrainer", "nnUNetTrainerMAUNet", ONE), f"{t}_1epochs_1iters_{m}")
+    for t in ("nnUNetTrainer", *TRAINER_NAMES)
+    for m in ("Dice", "DiceFocal")
 ]
 
 

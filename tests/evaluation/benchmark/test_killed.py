@@ -70,6 +70,7 @@ def table(control: Path, folder: str) -> str:
     return file.read_text().split("## What it costs")[0]
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_it_ends_with_the_same_table(control: Path) -> None:
     assert subprocess.run(command(control, "undisturbed"), check=False).returncode == 0
     moments = random.Random(0)
