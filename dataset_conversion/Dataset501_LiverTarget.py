@@ -8,6 +8,7 @@ no RTSTRUCT: ``--series`` gives a word of the description of the series that is 
 
 The label is the gross tumor volume: GTV, GTVp and other common names, or what the hospital calls it, with
 ``--aliases``. Patients without a GTV are refused, since nobody can tell them from those under another name.
+Patients with a GTV2 beside it are refused, too (``ambiguous-name``): nobody can tell whether it is a part.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def read(case: SourceCase, options: Options) -> ReadCase:
         series=ct.headers.uid,
         notes=(*ct.notes, *painted.notes),
         colors=painted.colors,
+        private=painted.private,
     )
 
 

@@ -25,6 +25,7 @@ Quirks and what is done about them:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from nnunet_ext.clinical_io import CaseError, Note
 from nnunet_ext.clinical_io.structure_names import by_canonical_name
 from nnunet_ext.laterality import pairs_by_name
 
+_PUBLIC = re.compile(r"0522c\d{4}")
 IMAGE, STRUCTURES = "img.nrrd", "structures"
 LABELS = (
     Label("Bone_Mandible", "may_be_undrawn"),
@@ -65,7 +67,13 @@ def discover(source: Path, options: Options) -> Sequence[SourceCase]:
         elif file.parent.name == STRUCTURES and file.suffix == ".nrrd":
             patients.setdefault(file.parent.parent, []).append(file)
     return [
-        SourceCase(source=folder.name, folder=folder, files=tuple(files), public_name=folder.name)
+        SourceCase(
+            source=folder.relative_to(source).as_posix(),
+            folder=folder,
+            files=tuple(files),
+            # Anybody else's folders may be called like patients.
+            public_name=folder.name if _PUBLIC.fullmatch(folder.name) else "",
+        )
         for folder, files in sorted(patients.items())
     ]
 
@@ -87,9 +95,15 @@ def read(case: SourceCase, options: Options) -> ReadCase:
     organs = read_organs(known, LABELS, found.channels[0])
     notes = [*found.notes, *organs.notes]
     if unknown:
-        text = f"{len(unknown)} files have names that nobody knows and were not read; --aliases can tell"
+        text = f"{len(unknown)} files have names that nobody knows and were not read; the key file lists them"
         notes.append(Note("unknown-name", text))
-    return replace(found, label=organs.label, undrawn=organs.undrawn, notes=tuple(notes))
+    return replace(
+        found,
+        label=organs.label,
+        undrawn=organs.undrawn,
+        notes=tuple(notes),
+        private="\n".join(unknown),
+    )
 
 
 CONVERTER = Converter(

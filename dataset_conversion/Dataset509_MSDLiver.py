@@ -7,8 +7,8 @@
 Where to get it: http://medicaldecathlon.com.
 
 Layout: ``dataset.json``, ``imagesTr/liver_0.nii.gz``, ``labelsTr/liver_0.nii.gz`` and, without labels,
-``imagesTs/liver_132.nii.gz``. Cases keep their names. New patients lie in ``imagesTs`` and need no
-``dataset.json``.
+``imagesTs/liver_132.nii.gz``. Cases keep these names; those that are called otherwise get numbers. New
+patients lie in ``imagesTs`` and need no ``dataset.json``.
 
 ``nnUNetv2_convert_MSD_dataset -i Task03_Liver`` converts it as well. What this adds: the checks, one
 orientation, the tumor alone where it is asked for, and a report.
@@ -23,6 +23,7 @@ Quirks and what is done about them:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from nnunet_ext.dataset_conversion.volume_cases import read_pair
 _DESCRIPTION = "dataset.json"
 _LABELS = {"0": "background", "1": "liver", "2": "cancer"}
 _ENDING = ".nii.gz"
+_PUBLIC = re.compile(r"liver_\d+")
 
 
 def discover(source: Path, options: Options) -> Sequence[SourceCase]:
@@ -81,7 +83,8 @@ def _case(source: Path, files: Sequence[Path], *, is_training: bool) -> SourceCa
         source=name,
         folder=source,
         files=tuple(file for file in files if file.is_file()),
-        public_name=name,
+        # Anybody else's files may be called like patients.
+        public_name=name if _PUBLIC.fullmatch(name) else "",
         is_training=is_training,
     )
 

@@ -17,7 +17,9 @@ Quirks and what is done about them:
   (``missing-png``), unless ``--missing-png empty`` says which.
 - Programs count rows from above or from below. Masks that lie better on the bones when they are turned round
   are refused (``flipped-png``): look at one, then say how with ``--png-flip``. Where no way is clearly
-  better, the case is refused, too (``ambiguous-flip``).
+  better, the case is refused, too (``ambiguous-flip``). They also count slices from either end, and from 0:
+  masks that only a number in their names matches are refused in the same way where they lie far better in
+  reverse order, or one slice higher or lower.
 """
 
 from __future__ import annotations

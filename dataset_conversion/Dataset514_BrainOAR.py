@@ -106,6 +106,7 @@ def read(case: SourceCase, options: Options) -> ReadCase:
         label=painted.label,
         undrawn=painted.undrawn,
         colors=painted.colors,
+        private=painted.private,
         notes=(*unlabeled.notes, *painted.notes),
     )
 

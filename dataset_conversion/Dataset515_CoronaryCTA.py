@@ -123,8 +123,9 @@ def _read_dicom(case: SourceCase, options: Options) -> ReadCase:
         word=options[SERIES.name],
     )
     colors: set[Color] = set()
+    private = ""
     if structures is not None:
-        label, colors = _painted(structures, ct, options)
+        label, colors, private = _painted(structures, ct, options)
     return ReadCase(
         channels=(ct.image,),
         label=None if label is None else label.image,
@@ -132,6 +133,7 @@ def _read_dicom(case: SourceCase, options: Options) -> ReadCase:
         series=ct.headers.uid,
         notes=ct.notes if label is None else (*ct.notes, *label.notes),
         colors=dict.fromkeys((LABEL,), *colors) if len(colors) == 1 else {},
+        private=private,
     )
 
 
@@ -168,8 +170,8 @@ def _label_volume(case: SourceCase, options: Options) -> Volume | None:
     return Volume(label, tuple(Note(note.code, f"label: {note.text}") for note in found.notes))
 
 
-def _painted(structures: StructureSet, ct: DicomVolume, options: Options) -> tuple[Volume, set[Color]]:
-    """The label, and the colors of the branches."""
+def _painted(structures: StructureSet, ct: DicomVolume, options: Options) -> tuple[Volume, set[Color], str]:
+    """The label, the colors of the branches, and the names that nobody knows."""
     wanted, aliases = structures_of(options)
     try:
         painted = paint(structures, ct, wanted, aliases, options)
@@ -191,7 +193,7 @@ def _painted(structures: StructureSet, ct: DicomVolume, options: Options) -> tup
         )
     # Where branches meet they overlap, and it does not matter whose a voxel is.
     notes = tuple(note for note in painted.notes if note.code != "overlap")
-    return Volume(painted.label > 0, notes), set(painted.colors.values())
+    return Volume(painted.label > 0, notes), set(painted.colors.values()), painted.private
 
 
 CONVERTER = Converter(

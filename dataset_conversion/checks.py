@@ -18,6 +18,8 @@ LOWEST_HU, _HIGHEST_HU = -3100, 32767
 # Stored values without their intercept of -1024 have no air, and most of a body between 850 and 1250.
 _AIR_HU, _STORED_TISSUE = -200, (850, 1250)
 _STORED_SHARE = 0.02
+# Fat and muscle alone are 150 HU apart, gray and white matter with their fluid 40. A picture has 256 grays.
+_LEAST_RANGE_HU, _GRAY = 40, (0.0, 255.0)
 # With the intercept applied twice there is nothing denser than air.
 _LIGHTEST_BODY_HU = -300
 
@@ -141,7 +143,38 @@ def _check_hounsfield(values: NDArray[np.generic]) -> None:
         found = f"99.5 % of the values are below {_LIGHTEST_BODY_HU}, lighter than any tissue"
     else:
         return
-    raise CaseError(
+    raise _no_hounsfield(found)
+
+
+def check_as_scanned(image: SimpleITK.Image, channel: str) -> None:
+    """Raise for values that a CT has only once somebody has windowed or normalized it.
+
+    Args:
+        image: one channel as it came, before any preparation.
+        channel: nnU-Net's name of it.
+
+    Raises:
+        CaseError: ``hu-offset``.
+
+    Example:
+        >>> try:
+        ...     check_as_scanned(SimpleITK.GetImageFromArray(np.array([[[0.0, 0.5, 1.0]]])), "CT")
+        ... except CaseError as error:
+        ...     print(error.reason)
+        the CT is not in Hounsfield units: values run from 0 to 1, as of a picture or of what was normalized
+    """
+    if channel != "CT":
+        return
+    values = SimpleITK.GetArrayViewFromImage(image)
+    low, high = float(values.min()), float(values.max())
+    if high - low < _LEAST_RANGE_HU or (low, high) == _GRAY:
+        raise _no_hounsfield(
+            f"values run from {low:g} to {high:g}, as of a picture or of what was normalized"
+        )
+
+
+def _no_hounsfield(found: str) -> CaseError:
+    return CaseError(
         "hu-offset",
         reason=f"the CT is not in Hounsfield units: {found}",
         remedy="write the image with slope and intercept applied once",

@@ -73,9 +73,11 @@ def convert(
         progress: show a progress bar on stderr.
 
     Raises:
-        ValueError: there is no case, the dataset holds something else, or another number is out of range.
+        ValueError: there is no case, the dataset holds something else, the preparation is for other
+            channels, or another number is out of range.
         OSError: the dataset or the key cannot be written.
     """
+    _require_channels_of_preparation(conversion)
     found = discovered(conversion, workers=workers)
     dataset = conversion.dataset
     key = KeyFile.open(key_file, dataset=dataset)
@@ -99,6 +101,17 @@ def convert(
     if outcome.written:
         write_description(conversion, outcome.written)
     return outcome
+
+
+def _require_channels_of_preparation(conversion: Conversion) -> None:
+    """Raise for steps that no case could take: they would refuse every one."""
+    channels = conversion.converter.channels
+    wanted = channels if conversion.preparation is None else conversion.preparation.channels
+    if set(wanted) != set(channels):
+        raise ValueError(
+            f"expected a preparation for the channels {', '.join(channels)}, got one for "
+            f"{', '.join(wanted)}; write the names of the dataset's channels into it"
+        )
 
 
 def discovered(conversion: Conversion, *, workers: int) -> Sequence[SourceCase]:

@@ -80,6 +80,8 @@ class ReadCase:
         series: SeriesInstanceUID of the first channel, by which ``export`` knows it again; it is hashed too.
         notes: what was put right.
         colors: red, green and blue from 0 to 255, by names of labels, where whoever drew them gave some.
+        private: what the user may want to know and nobody else may see, such as names that no table has; it
+            goes into the key file alone.
     """
 
     channels: tuple[SimpleITK.Image, ...]
@@ -89,6 +91,7 @@ class ReadCase:
     series: str = ""
     notes: tuple[Note, ...] = ()
     colors: Mapping[str, Color] = field(default_factory=dict)
+    private: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ class Converter:
         read: from one case and the options to what is in it; raises ``CaseError``.
         pairs: left and right labels, or regions; see :mod:`nnunet_ext.laterality`.
         may_lack_geometry: an image with an affine that nobody set is taken as it is.
+        may_be_processed: somebody may have windowed or normalized its CT.
         is_chiral: the anatomy has a left and a right without labels in pairs, as the heart has.
         options: options of its own.
         configure: from the converter and the options to the converter that they ask for, where channels or
@@ -162,6 +166,7 @@ class Converter:
     pairs: tuple[tuple[str, str], ...] = ()
     is_chiral: bool = False
     may_lack_geometry: bool = False
+    may_be_processed: bool = False
     options: tuple[Option, ...] = ()
     configure: Callable[[Converter, Options], Converter] | None = None
     preparation: Preparation | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from nnunet_ext.clinical_io.series_choice import (
     choose_series_below,
     described_so,
 )
-from nnunet_ext.clinical_io.structure_names import Aliases, by_canonical_name
+from nnunet_ext.clinical_io.structure_names import Aliases, by_canonical_name, normalized
 from nnunet_ext.clinical_io.structure_set import (
     Structure,
     StructureSet,
@@ -31,7 +33,10 @@ from nnunet_ext.clinical_io.structure_set import (
     require_frame_of_reference,
 )
 
+logger = logging.getLogger(__name__)
+
 _WHICH_SERIES = f"{LEAVE_ONE}, or say which with {SERIES.flag}"
+_NOT_READ = "structures have names that nobody knows and were not read; the key file lists them"
 _CALLED = f"add the series that is meant, or say what it is called with {SERIES.flag}"
 
 
@@ -44,16 +49,21 @@ class Painted:
         undrawn: labels that were not drawn.
         colors: of those that were and have one.
         notes: what was put right.
+        private: names that nobody knows, for the key file.
     """
 
     label: SimpleITK.Image
     undrawn: frozenset[str]
     colors: Mapping[str, Color]
     notes: tuple[Note, ...]
+    private: str
 
 
 def discover_folders(source: Path, options: Options) -> tuple[SourceCase, ...]:
-    """Every folder directly below the source with a file in it, to any depth, is one case.
+    """Every folder directly below the source, with files to any depth, is one case.
+
+    One without any is a case that did not arrive, unless none has a file. Files beside the folders belong to
+    nobody: they are counted in the log.
 
     Raises:
         ValueError: there is no such folder.
@@ -68,12 +78,14 @@ def discover_folders(source: Path, options: Options) -> tuple[SourceCase, ...]:
     """
     if not source.is_dir():
         raise ValueError(f"expected a folder with a folder for each case, got {source}")
+    visible = [p for p in sorted(source.iterdir()) if not p.name.startswith(".") and p.name != "__MACOSX"]
     cases = []
-    for folder in sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")):
+    for folder in (p for p in visible if p.is_dir()):
         files = tuple(sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")))
-        if files:
-            cases.append(SourceCase(source=folder.name, folder=folder, files=files))
-    return tuple(cases)
+        cases.append(SourceCase(source=folder.name, folder=folder, files=files))
+    if loose := sum(p.is_file() for p in visible):
+        logger.warning("%d files lie beside the cases' folders and in none of them: not read", loose)
+    return tuple(cases) if any(case.files for case in cases) else ()
 
 
 def find_patient(folder: Path) -> DicomFolder:
@@ -165,10 +177,11 @@ def paint(
 
     Raises:
         CaseError: ``unknown-name`` (a label was not found and there are names that nobody knows),
-            ``ambiguous-name``, ``empty-roi``, and as ``rasterize`` and ``require_frame_of_reference``.
+            ``ambiguous-name`` (a label twice, or beside others of its name with a number), ``empty-roi``, and
+            as ``rasterize`` and ``require_frame_of_reference``.
     """
     wanted, undrawn, unknown = _wanted(content, labels, aliases)
-    notes = [Note("unknown-name", f"{unknown} structures have unknown names")] if undrawn and unknown else []
+    notes = [] if not unknown else [Note("unknown-name", f"{len(unknown)} {_NOT_READ}")]
     notes += [
         *require_frame_of_reference(
             content,
@@ -191,7 +204,7 @@ def paint(
             Note("overlap", f"{shared} voxels lie in two structures; the later in the list has them")
         )
     colors = {labels[number - 1].name: structure.color for number, structure in wanted if structure.color}
-    return Painted(image_of(numbers, volume.image), undrawn, colors, tuple(notes))
+    return Painted(image_of(numbers, volume.image), undrawn, colors, tuple(notes), "\n".join(unknown))
 
 
 def _rasterized(structure: Structure, volume: DicomVolume, name: str, options: Options) -> Mask:
@@ -205,7 +218,7 @@ def _rasterized(structure: Structure, volume: DicomVolume, name: str, options: O
 
 def _wanted(
     content: StructureSet, labels: Sequence[Label], aliases: Aliases
-) -> tuple[list[tuple[int, Structure]], frozenset[str], int]:
+) -> tuple[list[tuple[int, Structure]], frozenset[str], tuple[str, ...]]:
     known, unknown = by_canonical_name([(s.name, s) for s in content.structures], aliases)
     found, undrawn = [], set()
     for number, label in enumerate(labels, start=1):
@@ -216,6 +229,15 @@ def _wanted(
                 reason=f"{len(named)} structures are called {label.name} or an alias of it",
                 remedy="rename or remove all but one",
                 private="\n".join(s.name for s in named),
+            )
+        if named and (numbered := _numbered(label.name, unknown)):
+            raise CaseError(
+                "ambiguous-name",
+                reason=f"beside {label.name} there are {len(numbered)} structures of this name with a "
+                "number: nobody knows whether they are parts of it",
+                remedy='unite them in the planning system, or say that they are others: {"NAME": []} in '
+                "the file of --aliases; the key file lists them",
+                private="\n".join(numbered),
             )
         if not named and unknown and label.presence != "may_be_undrawn":
             raise CaseError(
@@ -234,4 +256,10 @@ def _wanted(
             undrawn.add(label.name)
         else:
             found.append((number, named[0]))
-    return found, frozenset(undrawn), len(unknown)
+    return found, frozenset(undrawn), unknown
+
+
+def _numbered(label: str, unknown: Sequence[str]) -> tuple[str, ...]:
+    """Unknown names that are a label's with a number: GTV2 beside GTV, which would become background."""
+    pattern = re.compile(rf"{re.escape(normalized(label))}p?\d+")
+    return tuple(name for name in unknown if pattern.fullmatch(normalized(name)))

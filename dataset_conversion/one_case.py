@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK
-from nnunet_ext.dataset_conversion.checks import CheckedCase, check_values, checked, voxel_counts
+from nnunet_ext.dataset_conversion.checks import (
+    CheckedCase,
+    check_as_scanned,
+    check_values,
+    checked,
+    voxel_counts,
+)
 from nnunet_ext.dataset_conversion.declaration import Conversion, Converter, ReadCase, SourceCase
 from nnunet_ext.dataset_conversion.label_place import require_label_in_place
 from nnunet_ext.dataset_conversion.records import (
@@ -89,6 +95,9 @@ def _read_and_check(
         read = conversion.converter.read(case, conversion.options)
         if case.is_training and read.label is None:
             raise CaseError("empty-label", reason="the case has no label", remedy="add it, or leave it out")
+        if not conversion.converter.may_be_processed:
+            for name, image in zip(conversion.converter.channels, read.channels, strict=False):
+                check_as_scanned(image, name)  # a step may well window it
         prepared, steps = _prepared(read, conversion)
         ready = checked(prepared, conversion.converter, accept_misplaced=conversion.accept_misplaced)
         return read, steps, ready
@@ -125,6 +134,7 @@ def _described(
         patient=case.group or read.patient or case.source,
         series=read.series,
         colors=dict(read.colors),
+        private=read.private,
     )
 
 

@@ -27,7 +27,8 @@ _SHARED = """\
 
 - Images and label must lie on one grid: no corner more than 0.01 mm apart. All come out as LPS, each voxel
   at its place in the world. An affine that nobody set is refused (`identity-affine`).
-- Values must be finite (`nan`), and those of CT Hounsfield units (`hu-offset`).
+- Values must be finite (`nan`), and those of CT Hounsfield units (`hu-offset`): not stored values, and not
+  those of a picture or of what was normalized. Of the texts in a file's header nothing is kept.
 - A label whose borders meet the image's edges only once it is flipped, or its axes are exchanged, is
   refused (`misplaced-label`). Where you have looked and it is right, give `--accept-misplaced`.
 - A case of which undrawn structures leave under 5 % of the voxels to learn from is refused
@@ -43,7 +44,8 @@ _SHARED = """\
 What holds of a hospital's folders, in every converter that reads them. Series:
 
 - Slices are ordered by their positions; names and InstanceNumber do not count. Slope and intercept are
-  those of each slice. Enhanced multi-frame files are read; scouts, dose and reports are passed over.
+  those of each slice. Enhanced multi-frame files are read; scouts, dose, reports and pictures of screens are
+  passed over.
 - Two equal images at one place are one (note `duplicate-slice`). Two different ones are refused
   (`duplicate-slice`), and so are missing slices (`missing-slice`), distances that differ by more than 1 %
   (`uneven-spacing`), a tilted gantry (`tilt`), and one series with several orientations, sizes or pixel
@@ -62,15 +64,18 @@ Contours:
   share no place as wide as a voxel only touch: voxels in both are left out (note `touching-contours`).
 - Points and open curves are left out (note `open-contour`), and so is what lies beyond the image (notes
   `contour-outside`, `contour-clipped`). A structure of which nothing lies in the image is refused
-  (`contour-outside`), as is a curve between slices or across them (`contour-plane`).
+  (`contour-outside`), as is a curve between slices or across them (`contour-plane`). One that was drawn on
+  every second or third slice alone is refused (`skipped-slices`): the slices between would be background.
 - The color of a structure is recorded in `dataset.json` where all cases agree: `export` takes it again.
 - A structure that is listed and was never drawn is refused where every case must have it (`empty-roi`).
 - An RTSTRUCT in another frame of reference is refused (`broken-reference`). In the same frame it is placed
   by its coordinates, even where it names other images (note `broken-reference`).
 - Names are looked up in a table: TG-263, and common English and Chinese ones. Case, blanks and punctuation
-  do not count; left and right are the patient's. Where a structure is not found and there are names that
-  nobody knows, the case is refused (`unknown-name`), unless the structure is one that was not always drawn.
-  The key file lists these names, for `--aliases`.
+  do not count, but for a sign between two structures: `Liver-GTV` is the liver without it, `Eye - Lens` no
+  lens. Left and right are the patient's. Where a structure is not found and there are names that nobody
+  knows, the case is refused (`unknown-name`), unless the structure is one that was not always drawn; else
+  they are counted (note `unknown-name`). The key file lists them, for `--aliases`. A structure beside others
+  of its name with a number, GTV and GTV2, is refused (`ambiguous-name`).
 """
 
 

@@ -91,7 +91,8 @@ def _noted(result: CaseResult, key: KeyFile, dataset: Path) -> CaseResult:
     for name, value in (("patient", result.patient), ("series", result.series)):
         if value:
             entry[name] = key.hashed(value)
-    entry.pop("details", None)
+    if result.patient or result.error:  # else it was finished before, and so was its entry
+        entry.pop("details", None)
     if result.private:
         entry["details"] = result.private
     if result.patient or result.private:

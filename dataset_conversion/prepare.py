@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.clinical_io.volumes import write_image
 from nnunet_ext.files import write_text
 from nnunet_ext.preparation import FILE_NAME, Preparation, read_preparation
+
+logger = logging.getLogger(__name__)
 
 REPORT = "preparation_report.json"
 
@@ -87,7 +90,7 @@ def prepare_images(images: Path, out: Path, *, like: Path, progress: bool) -> Pr
 
     Args:
         images: folder with ``CASE_0000.nii.gz``, ...
-        out: folder to write, for ``nnUNetv2_predict``; prepared images that are there are not made again.
+        out: folder to write, for ``nnUNetv2_predict``; prepared images that are there are made anew.
         like: dataset that holds ``preparation.json``.
         progress: show a progress bar on stderr.
 
@@ -129,12 +132,21 @@ def _prepare_one(conversion: Conversion, case: SourceCase) -> dict[str, Any]:
         prepared = ReadCase(tuple(done.case.channels[name] for name in names), None)
         channels = checked(prepared, conversion.converter).channels
     except CaseError as error:
-        for target in targets:
-            target.unlink(missing_ok=True)
-        return {"code": error.code, "reason": error.reason, "remedy": error.remedy}
+        return _refused(error, targets)
+    except Exception as error:  # whatever a file makes a library do, it is this case's alone
+        logger.debug("%s", case.public_name, exc_info=True)
+        reason = f"it could not be prepared ({type(error).__name__})"
+        remedy = "look at its images, and write them again from their source"
+        return _refused(CaseError("unreadable", reason=reason, remedy=remedy), targets)
     _write(channels, targets)
     steps: dict[str, Any] = {"steps": done.report["steps"]}
     return steps
+
+
+def _refused(error: CaseError, targets: Sequence[Path]) -> dict[str, Any]:
+    for target in targets:  # of an earlier run
+        target.unlink(missing_ok=True)
+    return {"code": error.code, "reason": error.reason, "remedy": error.remedy}
 
 
 def _write(channels: Sequence[SimpleITK.Image], targets: Sequence[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def converter_of(dataset: Path, *, title: str) -> tuple[Converter, dict[str, Any
         pairs=() if laterality is None else laterality.pairs,
         is_chiral=laterality is not None,
         may_lack_geometry=True,
+        may_be_processed=True,
         description={key: content[key] for key in _KEPT if key in content},
     )
     return converter, {ENDING: ending, CHANNELS: len(channels)}
@@ -69,7 +71,9 @@ def discover(source: Path, options: Options) -> Sequence[SourceCase]:
 def discover_images(folder: Path, options: Options, *, labels: Path | None) -> list[SourceCase]:
     """The cases of one folder of images; labels lie in another, if there are any."""
     ending = options[ENDING]
-    names = sorted({file.name[: -len(f"_0000{ending}")] for file in folder.glob(f"*_[0-9]*{ending}")})
+    pattern = re.compile(rf"(.+)_\d{{4}}{re.escape(ending)}")
+    found = (pattern.fullmatch(file.name) for file in folder.glob(f"*{ending}"))
+    names = sorted({match[1] for match in found if match and not match[1].startswith(".")})
     cases = []
     for name in names:
         files = [folder / f"{name}_{channel:04d}{ending}" for channel in range(options[CHANNELS])]

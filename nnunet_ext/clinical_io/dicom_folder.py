@@ -18,6 +18,8 @@ SEGMENTATION = "SEG"
 IMAGE_MODALITIES = ("CT", "MR", "PT")
 # What else may say of an image that it is a sketch for planning a scan, not a slice of one.
 _SKETCHES = ("LOCALIZER", "SCOUT", "TOPOGRAM")
+# Secondary Capture Image Storage, and its kinds with several frames behind another dot.
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _TAGS = (
     "SOPClassUID",
@@ -97,7 +99,7 @@ class DicomFolder:
         series: every series of images but sketches, sorted by its UID.
         structure_sets: files with contours (RTSTRUCT), sorted.
         segmentations: number of files with labels in voxels (DICOM SEG), which nothing here reads.
-        others: number of DICOM files that are none of these, such as dose, reports and scouts.
+        others: number of DICOM files that are none of these, such as dose, reports, scouts and screens.
     """
 
     series: tuple[SeriesHeaders, ...]
@@ -134,7 +136,7 @@ def find_dicom(folder: Path) -> DicomFolder:
         modality = header.get("Modality", "")
         if modality == STRUCTURE_SET:
             structure_sets.append(file)
-        elif modality in IMAGE_MODALITIES and "Rows" in header and not _is_sketch(header):
+        elif modality in IMAGE_MODALITIES and "Rows" in header and not _is_no_slice(header):
             images.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((header, file))
         elif modality == SEGMENTATION:
             segmentations += 1
@@ -185,9 +187,12 @@ def _cut_off(error: Exception) -> CaseError:
     )
 
 
-def _is_sketch(header: Dataset) -> bool:
+def _is_no_slice(header: Dataset) -> bool:
+    """A sketch, or a picture of a screen, such as the table of doses that scanners send along as CT."""
     kinds = header.get("ImageType", None) or ()
-    return any(str(kind).upper() in _SKETCHES for kind in kinds)
+    is_captured = str(header.get("SOPClassUID", "")).startswith(_SECONDARY_CAPTURE)
+    has_place = "ImagePositionPatient" in header or _FUNCTIONAL_GROUPS[1] in header
+    return any(str(kind).upper() in _SKETCHES for kind in kinds) or (is_captured and not has_place)
 
 
 def _series(uid: str, files: Sequence[tuple[Dataset, Path]]) -> SeriesHeaders:

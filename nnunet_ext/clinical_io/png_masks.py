@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,8 @@ from nnunet_ext.clinical_io.findings import CaseError, Note
 
 BoolArray = NDArray[np.bool_]
 Flip = Literal["none", "vertical", "horizontal", "both"]
+# What says which slice a file is of: a name that is certain, a number that may be another, or nothing.
+ToldBy = Literal["name", "number", "order"]
 # Which axes (z, y, x) of the mask are turned round; z only where no name says which slice a mask is of.
 _AXES: Mapping[Flip, tuple[int, ...]] = {"none": (), "vertical": (1,), "horizontal": (2,), "both": (1, 2)}
 # Attenuations beyond these say no more about what is bone: marrow may be as dark as muscle, implants shine.
@@ -52,7 +54,9 @@ def read_png_masks(
     the order of InstanceNumber, if there are as many. Whatever is not 0 is inside.
 
     Bone is dense, so the mask as it is must lie on denser tissue than the mask turned round in any way:
-    programs count rows from above or from below.
+    programs count rows from above or from below. Where only the order tells the slices, or a number in
+    the name, the order may be reversed, too, and the number one off: programs count from either end, and
+    from 0.
 
     Args:
         files: the PNGs of one case.
@@ -64,7 +68,7 @@ def read_png_masks(
         CaseError: ``missing-png``, ``unmatched-png``, ``label-grid``, ``label-value``, ``unreadable``,
             ``empty-label``, ``flipped-png`` or ``ambiguous-flip``.
     """
-    matched, is_by_name = _match(files, volume)
+    matched, told_by = _match(files, volume)
     missing = len(volume.slices) - len(matched)
     if missing and not missing_is_empty:
         raise CaseError(
@@ -79,8 +83,10 @@ def read_png_masks(
         raise CaseError("empty-label", reason="no PNG has anything but 0", remedy="draw it, or leave it out")
     if _AXES[flip]:
         voxels = np.flip(voxels, _AXES[flip])
-    _require_best_way_up(voxels, volume, with_order=not is_by_name)
-    notes = () if is_by_name else (Note("png-order", "PNGs were matched to slices by their natural order"),)
+    _require_best_way_up(voxels, volume, told_by=told_by)
+    notes: tuple[Note, ...] = ()
+    if told_by == "order":
+        notes = (Note("png-order", "PNGs were matched to slices by their natural order"),)
     if missing:
         notes = (*notes, Note("missing-png", f"{missing} slices without a PNG were taken as empty"))
     if flip != "none":
@@ -99,19 +105,19 @@ def natural_key(name: str) -> list[tuple[bool, int, str]]:
     return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p.casefold()) for p in parts]
 
 
-def _match(files: Sequence[Path], volume: DicomVolume) -> tuple[dict[int, Path], bool]:
-    """From the index of a slice to its file; and whether names decided that, or only the order."""
+def _match(files: Sequence[Path], volume: DicomVolume) -> tuple[dict[int, Path], ToldBy]:
+    """From the index of a slice to its file; and what decided that."""
     for names in (
         {s.instance: z for z, s in enumerate(volume.slices)},
         {s.file.stem: z for z, s in enumerate(volume.slices)},
     ):
         if all(file.stem in names for file in files):
-            return _one_each({file: names[file.stem] for file in files}), True
+            return _one_each({file: names[file.stem] for file in files}), "name"
     numbers = {s.number: z for z, s in enumerate(volume.slices) if s.number is not None}
     found = {file: re.findall(r"\d+", file.stem) for file in files}
     last = {file: int(each[-1]) for file, each in found.items() if each}
     if len(last) == len(files) and all(number in numbers for number in last.values()):
-        return _one_each({file: numbers[number] for file, number in last.items()}), True
+        return _one_each({file: numbers[number] for file, number in last.items()}), "number"
     if len(files) != len(volume.slices):
         raise CaseError(
             "unmatched-png" if len(files) > len(volume.slices) else "missing-png",
@@ -119,7 +125,7 @@ def _match(files: Sequence[Path], volume: DicomVolume) -> tuple[dict[int, Path],
             remedy="name each after its DICOM file, its InstanceNumber or its SOPInstanceUID",
         )
     order = sorted(range(len(volume.slices)), key=lambda z: (volume.slices[z].number or 0, z))
-    return dict(zip(order, sorted(files, key=lambda f: natural_key(f.name)), strict=True)), False
+    return dict(zip(order, sorted(files, key=lambda f: natural_key(f.name)), strict=True)), "order"
 
 
 def _one_each(slices: Mapping[Path, int]) -> dict[int, Path]:
@@ -164,13 +170,32 @@ def _read(file: Path, *, size: tuple[int, int]) -> BoolArray:
     return inside
 
 
-def _require_best_way_up(voxels: BoolArray, volume: DicomVolume, *, with_order: bool) -> None:
+def _ways(voxels: BoolArray, told_by: ToldBy) -> Iterator[tuple[str, BoolArray, bool]]:
+    """How a mask may lie, in words: as it is first; and whether that is likely, or must be far better.
+
+    A number in a file's name most often is the InstanceNumber that it seems to be, and may count from the
+    other end, or from 0.
+    """
+    for name, axes in _AXES.items():
+        yield name, np.flip(voxels, axes), True
+    if told_by == "name":
+        return
+    for name, axes in _AXES.items():
+        yield f"{name}, order reversed", np.flip(voxels, (0, *axes)), told_by == "order"
+    if told_by == "number":
+        for step, way in ((1, "up"), (-1, "down")):
+            moved = np.roll(voxels, step, axis=0)
+            moved[0 if step > 0 else -1] = False
+            yield f"one slice {way}", moved, False
+
+
+def _require_best_way_up(voxels: BoolArray, volume: DicomVolume, *, told_by: ToldBy) -> None:
     hu = np.clip(SimpleITK.GetArrayFromImage(volume.image), *_RANGE_HU).astype(np.float32)
     scores: dict[str, float] = {}
-    for (name, axes), reverse in product(_AXES.items(), (False, True) if with_order else (False,)):
-        way = f"{name}, order reversed" if reverse else name
-        turned = np.flip(voxels, (0, *axes) if reverse else axes)
-        scores[way] = float(hu[turned].mean())
+    for way, turned, is_likely in _ways(voxels, told_by):
+        score = float(hu[turned].mean()) if turned.any() else -math.inf
+        if is_likely or score > max(scores.values()) + _MIN_ADVANTAGE_HU:
+            scores[way] = score
     best = max(scores, key=lambda way: scores[way])
     others = max(score for way, score in scores.items() if way != best)
     if scores[best] < _MIN_BONE_HU or scores[best] - others < _MIN_ADVANTAGE_HU:
@@ -184,6 +209,7 @@ def _require_best_way_up(voxels: BoolArray, volume: DicomVolume, *, with_order: 
         raise CaseError(
             "flipped-png",
             reason=f"the masks lie on {scores['none']:.0f} HU as they are and on {scores[best]:.0f} HU "
-            f"turned round ({best})",
-            remedy="look at one over its slice, and say so with --png-flip, or export them again",
+            f"otherwise ({best})",
+            remedy="look at one over its slice, and say so with --png-flip, or export them again"
+            + ("" if best in _AXES else ", named after their slices' DICOM files"),
         )

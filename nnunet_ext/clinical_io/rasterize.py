@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import SimpleITK
@@ -28,6 +29,8 @@ BoolArray = NDArray[np.bool_]
 # A contour may stand off the plane of its slice, and out of its own plane, by this share of the slices'
 # distance: rounding of coordinates is far less, half of it would name two slices.
 MAX_OFF_SLICE = 0.3
+# So many equal steps are no chance.
+_FEWEST_STEPS = 3
 # Coordinates of two copies of one curve agree to the third decimal.
 _SAME_POINT_DECIMALS = 3
 
@@ -65,7 +68,8 @@ def rasterize(contours: Sequence[Contour], image: SimpleITK.Image, *, crossing: 
 
     Raises:
         CaseError: ``contour-outside`` where nothing drawn lies inside the image, ``contour-plane`` where
-            curves were drawn between its slices or across them, ``overlapping-contours``.
+            curves were drawn between its slices or across them, ``skipped-slices`` where they were drawn on
+            every second or third slice, ``overlapping-contours``.
 
     Example:
         >>> image = SimpleITK.Image(5, 5, 3, SimpleITK.sitkUInt8)
@@ -92,6 +96,7 @@ def rasterize(contours: Sequence[Contour], image: SimpleITK.Image, *, crossing: 
             seen["contour-clipped"] += 1
         area = Area.of(index[:, :2], shape=(down, across), is_xor=contour.kind == XOR)
         drawn.setdefault(z, []).append(area)
+    _refuse_skipped(sorted(drawn))
     for z, areas_of_slice in drawn.items():
         voxels[z], found = combined(areas_of_slice, shape=(down, across), crossing=crossing)
         seen.update(found)
@@ -106,6 +111,24 @@ def rasterize(contours: Sequence[Contour], image: SimpleITK.Image, *, crossing: 
             remedy="give the series on which the structure was drawn",
         )
     return Mask(voxels, _notes(seen, of=len(distinct), crossing=crossing))
+
+
+def _refuse_skipped(slices: Sequence[int]) -> None:
+    """Raise where most steps from slice to slice skip as many: a planning system shows what is between.
+
+    Parts of a structure that lie apart skip slices once, and single slices lie at unequal distances.
+    """
+    steps = Counter(after - before for before, after in pairwise(slices))
+    if not steps:
+        return
+    step, times = steps.most_common(1)[0]
+    if step > 1 and times >= _FEWEST_STEPS and 2 * times > steps.total():
+        raise CaseError(
+            "skipped-slices",
+            reason=f"a structure was drawn on one slice in {step}, {times + 1} times: nobody drew it on the "
+            "slices between, where it would become background",
+            remedy="have the planning system interpolate the contours, and export them again",
+        )
 
 
 def _crossing_curves(seen: Counter[str]) -> CaseError:

@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -65,8 +65,9 @@ _PAIRED: Mapping[str, tuple[str, ...]] = {
 # Oculus dexter and sinister.
 _SPECIAL: Mapping[str, tuple[str, ...]] = {"Eye_L": ("os",), "Eye_R": ("od",)}
 
-# TG-263 writes what is left of an organ without a target with a hyphen: Liver-GTV is no GTV.
-_SUBTRACTS = re.compile(r"\w-\s*(?:igtv|gtv|ctv|itv|ptv)", re.IGNORECASE)
+# TG-263 writes what is left of an organ without another with a hyphen: Liver-GTV is no GTV, Eye-Lens no lens.
+_MINUS = re.compile(r"[-\u2010-\u2015\u2212\\/~!]")
+_TARGET = re.compile(r"(?:igtv|gtv|ctv|itv|ptv)")
 Named = TypeVar("Named")
 
 
@@ -80,15 +81,27 @@ def normalized(name: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c.isalnum())
 
 
+def _plain(name: str) -> str:
+    """A name without case, width and blanks: its punctuation counts."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+# Names of organs that come in two, as they are written where nobody says which.
+_WITHOUT_SIDE = frozenset(normalized(name) for base, more in _PAIRED.items() for name in (base, *more))
+
+
 @dataclass(frozen=True)
 class Aliases:
     """The table of names.
 
     Attributes:
         canonical: from a normalized name to the one spelling.
+        as_written: the same for names that look like one structure without another, and that somebody gave
+            all the same: they are compared with their punctuation.
     """
 
     canonical: Mapping[str, str]
+    as_written: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> str | None:
         """The one spelling of a name, None where the table has it not.
@@ -97,8 +110,24 @@ class Aliases:
             >>> aliases = standard_aliases()
             >>> aliases.find("lt. optic nerve"), aliases.find("右眼"), aliases.find("PTV_boost")
             ('OpticNrv_L', 'Eye_R', None)
+            >>> aliases.find("Optic-Chiasm"), aliases.find("Eye-Lens_L"), aliases.find("Liver - GTV")
+            ('OpticChiasm', None, None)
         """
-        return None if _SUBTRACTS.search(name) else self.canonical.get(normalized(name))
+        if (given := self.as_written.get(_plain(name))) is not None:
+            return given
+        return None if self._subtracts(name) else self.canonical.get(normalized(name))
+
+    def _subtracts(self, name: str) -> bool:
+        """Whether a name says that one structure is left of another."""
+        text = unicodedata.normalize("NFKC", name)
+        for sign in _MINUS.finditer(text):
+            whole, without = normalized(text[: sign.start()]), normalized(text[sign.end() :])
+            if whole and (_TARGET.match(without) or (self._knows(whole) and self._knows(without))):
+                return True
+        return False
+
+    def _knows(self, key: str) -> bool:
+        return key in self.canonical or key in _WITHOUT_SIDE
 
     def extended(self, more: Mapping[str, Sequence[str]]) -> Aliases:
         """A table with further names.
@@ -113,18 +142,19 @@ class Aliases:
             >>> standard_aliases().extended({"GTV": ["Tumor re."]}).find("tumor RE")
             'GTV'
         """
-        table = dict(self.canonical)
+        table, as_written = dict(self.canonical), dict(self.as_written)
         for canonical, names in more.items():
             for name in (canonical, *names):
                 key = normalized(name)
                 if not key:
                     raise ValueError(f"expected names with letters or digits, got {name!r} for {canonical}")
-                if table.setdefault(key, canonical) != canonical:
+                among, key = (as_written, _plain(name)) if self._subtracts(name) else (table, key)
+                if among.setdefault(key, canonical) != canonical:
                     raise ValueError(
-                        f"{name!r} is to mean {canonical}, but means {table[key]} already; a name stands for "
+                        f"{name!r} is to mean {canonical}, but means {among[key]} already; a name stands for "
                         "one structure"
                     )
-        return Aliases(MappingProxyType(table))
+        return Aliases(MappingProxyType(table), MappingProxyType(as_written))
 
 
 def standard_aliases() -> Aliases:

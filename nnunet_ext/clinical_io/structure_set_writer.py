@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
@@ -37,6 +38,7 @@ _COPIED = (
     "ReferringPhysicianName",
     "SpecificCharacterSet",
 )
+_UNICODE = "ISO_IR 192"
 _MANUFACTURER = "nnunet_ext"
 # Detached Study Management, retired since, is what RTSTRUCTs name for a study.
 _STUDY = "1.2.840.10008.3.1.2.3.1"
@@ -88,6 +90,7 @@ def write_structure_set(
         raise ValueError(f"expected a label of at most 16 characters, got {label!r} ({len(label)})")
     written = written or datetime.now()
     content = _header(volume, written, entropy)
+    _use_letters_of(content, masks)
     content.StructureSetLabel = label
     content.StructureSetDate, content.StructureSetTime = _date_and_time(written)
     content.ReferencedFrameOfReferenceSequence = DicomSequence([_references(content, volume)])
@@ -131,6 +134,23 @@ def _header(volume: DicomVolume, written: datetime, entropy: str | None) -> Data
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     content.file_meta = meta
     return content
+
+
+def _use_letters_of(content: Dataset, masks: Sequence[NamedMask]) -> None:
+    """Keep the character set of the images, unless a name has letters that it lacks: then Unicode.
+
+    pydicom would write question marks in their place.
+    """
+    names = "".join(mask.name for mask in masks)
+    if names.isascii():
+        return
+    encodings = convert_encodings(content.get("SpecificCharacterSet", None) or "")
+    try:
+        # Several sets in one text are beyond Python's own codecs; ASCII is pydicom's Latin 1.
+        is_plain = "SpecificCharacterSet" in content and len(encodings) == 1
+        names.encode(encodings[0] if is_plain else "ascii")
+    except UnicodeEncodeError:
+        content.SpecificCharacterSet = _UNICODE
 
 
 def _date_and_time(written: datetime) -> tuple[str, str]:

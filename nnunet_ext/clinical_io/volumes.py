@@ -53,7 +53,7 @@ def read_volume(path: Path) -> Volume:
         path: a file with one of ``ENDINGS``.
 
     Returns:
-        The image in its own orientation, whole numbers as whole numbers.
+        The image in its own orientation, whole numbers as whole numbers; of a header's texts nothing.
 
     Raises:
         CaseError: ``truncated-file``, ``unreadable``, ``not-3d``, ``sheared`` or ``ambiguous-geometry``.
@@ -115,6 +115,9 @@ def _read_with_itk(path: Path) -> Volume:
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:  # some OAR masks of HaN-Seg (SPEC D6)
         image = image[:, :, :, 0]
     _require_3d(image.GetSize(), components=image.GetNumberOfComponentsPerPixel())
+    # Whoever wrote the file may have left a name there, and ITK would write notes into the next one.
+    for key in image.GetMetaDataKeys():
+        image.EraseMetaData(key)
     return Volume(image)
 
 

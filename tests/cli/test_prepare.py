@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -128,6 +129,26 @@ def test_new_images_get_exactly_the_steps_of_the_dataset(
     assert sorted(p.name for p in out.glob("*.nii.gz")) == ["case_0_0000.nii.gz", "case_1_0000.nii.gz"]
 
 
+def test_an_image_that_no_library_reads_is_refused_alone(
+    raw: Path, steps: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(raw, steps)
+    done = raw.parent / "Dataset021_Prepared"
+    new, out = tmp_path / "new", tmp_path / "prepared"
+    _write(placed(scan(9), spacing=(3, 3, 5)), new / "good_0000.nii.gz")
+    content = bytearray(gzip.decompress((new / "good_0000.nii.gz").read_bytes()))
+    content[70:72] = b"\x0f\x27"  # a type of voxels that there is none of
+    (new / "type_0000.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    (new / "empty_0000.nii.gz").write_bytes(b"")
+    for other in ("notes.nii.gz", "notes_1.nii.gz"):  # no images of nnU-Net's
+        (new / other).write_bytes((new / "good_0000.nii.gz").read_bytes())
+    assert main(["prepare", str(new), "--like", str(done), "--out", str(out), "--no-pbar"]) == 1
+    report = json.loads((out / "preparation_report.json").read_text())
+    assert sorted(report) == ["empty", "good", "type"]
+    assert {report[name]["code"] for name in ("empty", "type")} == {"unreadable"}
+    assert [p.name for p in out.glob("*.nii.gz")] == ["good_0000.nii.gz"]
+
+
 def test_a_refused_case_leaves_the_splits(raw: Path, steps: Path, caplog: pytest.LogCaptureFixture) -> None:
     air = placed(np.full(SIZE, -1000, np.int16))
     _write(air, raw / "imagesTr" / "case_1_0000.nii.gz")
@@ -177,6 +198,10 @@ def test_other_splits_among_the_preprocessed_data_are_refused_with_the_command(
         (["RAW", "--like", "RAW", "--out", "o", "--accept-misplaced"], "--like takes no --accept-misplaced"),
         (["RAW", "--example", "ct", "--out", "o", "--name", "a"], "--example takes no --name, SRC, --out"),
         (["RAW", "--steps", "STEPS", "--dataset-id", "3", "--out", "o", "--workers", "0"], "workers"),
+        (
+            ["RAW", "--steps", "OTHER", "--dataset-id", "3", "--out", "o"],
+            "expected a preparation for the channels CT, got one for CTA",
+        ),
     ],
 )
 def test_wrong_usage_is_told(
@@ -191,6 +216,7 @@ def test_wrong_usage_is_told(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("nnUNet_raw", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # where the key would lie
-    places = {"RAW": str(raw), "STEPS": str(steps)}
+    (tmp_path / "other.json").write_text(steps.read_text().replace('"CT"', '"CTA"'))
+    places = {"RAW": str(raw), "STEPS": str(steps), "OTHER": "other.json"}
     assert main(["prepare", *(places.get(a, a) for a in arguments)]) == 2
     assert message in caplog.text

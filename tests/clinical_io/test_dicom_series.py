@@ -14,7 +14,7 @@ from clinical_images import ct_slices, oblique_direction, placed, saved_and_read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
-from pydicom.uid import RLELossless, generate_uid
+from pydicom.uid import RLELossless, SecondaryCaptureImageStorage, generate_uid
 
 from nnunet_ext.clinical_io.dicom_folder import find_dicom
 from nnunet_ext.clinical_io.dicom_series import read_series
@@ -249,10 +249,18 @@ def test_scouts_doses_and_other_files_are_passed_over(tmp_path: Path) -> None:
     voxels = copy.deepcopy(slices[0])
     voxels.Modality = "SEG"
     save_slices([voxels], tmp_path / "seg")
+    # A table of doses, as scanners send it along: CT by its modality, and without a place.
+    for number, samples in enumerate((1, 3), start=1):
+        screen = copy.deepcopy(slices[0])
+        screen.SOPClassUID = screen.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+        screen.SeriesInstanceUID, screen.SamplesPerPixel = generate_uid(), samples
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            delattr(screen, keyword)
+        save_slices([screen], tmp_path / f"screen{number}")
     (tmp_path / "notes.txt").write_text("a note")
     (tmp_path / "._0001.dcm").write_bytes(b"what macOS leaves")
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 132 + b"DICM")
     found = find_dicom(tmp_path)
     assert [len(s.slices) for s in found.series] == [6]
-    assert found.others == 3
+    assert found.others == 5
     assert found.segmentations == 1

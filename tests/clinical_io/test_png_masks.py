@@ -179,3 +179,33 @@ def test_what_is_no_mask_is_refused(volume: DicomVolume, tmp_path: Path) -> None
     empty = write(tmp_path / "empty", volume, np.zeros(SIZE, bool), by_number)
     with pytest.raises(CaseError, match="empty-label"):
         read_png_masks(empty, volume)
+
+
+def by_number_from_the_other_end(volume: DicomVolume, z: int) -> str:
+    return f"mask_{len(volume.slices) + 1 - (volume.slices[z].number or 0)}"
+
+
+def test_numbers_that_count_from_the_other_end_are_refused(volume: DicomVolume, tmp_path: Path) -> None:
+    files = write(tmp_path / "png", volume, bones(), by_number_from_the_other_end)
+    with pytest.raises(CaseError, match=r"flipped-png: .*order reversed.*named after their slices"):
+        read_png_masks(files, volume)
+
+
+def by_number_from_0(volume: DicomVolume, z: int) -> str:
+    return f"mask_{(volume.slices[z].number or 0) - 1:04d}"
+
+
+def test_numbers_from_0_are_refused_where_they_name_other_slices(tmp_path: Path) -> None:
+    """Without the first mask all others have numbers that are there, and one less than they should."""
+    slanting = np.stack([np.roll(plane, 3 * z, axis=1) for z, plane in enumerate(bones())])
+    hu = np.where(slanting, 400, 40).astype(np.int16)
+    volume = saved_and_read(ct_slices(placed(hu, spacing=(0.8, 0.8, 5))), tmp_path / "slanting")
+    files = write(tmp_path / "png", volume, slanting, by_number_from_0)
+    for file in files:
+        if file.stem == "mask_0000":
+            file.unlink()
+    there = [file for file in files if file.exists()]
+    with pytest.raises(CaseError, match=r"flipped-png: .*\(one slice up\)"):
+        read_png_masks(there, volume, missing_is_empty=True)
+    right = write(tmp_path / "right", volume, slanting, by_number)
+    np.testing.assert_array_equal(read_png_masks(right, volume).voxels, slanting)

@@ -253,3 +253,35 @@ def test_any_mask_comes_back_from_its_contours(
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected a mask of \(5, 40, 50\)"):
         contours_of(np.zeros((5, 40, 49), bool), grid())
+
+
+def _squares(slices: list[int], *, depth: int = 40) -> tuple[SimpleITK.Image, list[Contour]]:
+    image = placed(np.zeros((depth, 30, 30), np.uint8), spacing=(1, 1, 2.5))
+    return image, [curve(square(9.5, 19.5), image, z=z) for z in slices]
+
+
+@pytest.mark.parametrize(
+    ("slices", "step"),
+    [(list(range(4, 30, 2)), 2), (list(range(4, 30, 3)), 3), ([4, 6, 8, 10, 11, 13, 15, 25], 2)],
+)
+def test_contours_on_every_second_slice_are_refused(slices: list[int], step: int) -> None:
+    image, curves = _squares(slices)
+    with pytest.raises(CaseError, match=rf"skipped-slices: .*one slice in {step}"):
+        rasterize(curves, image)
+
+
+@pytest.mark.parametrize(
+    "slices",
+    [
+        [*range(4, 9), *range(12, 17)],  # two parts
+        [*range(4, 9), *range(10, 17)],  # a slice was forgotten, or has none of it
+        [4, 6, 8],  # three small parts, or chance
+        [4, 9, 20, 22],
+        [7],
+    ],
+)
+def test_parts_that_lie_apart_are_taken_as_they_are(slices: list[int]) -> None:
+    image, curves = _squares(slices)
+    mask = rasterize(curves, image)
+    assert np.flatnonzero(mask.voxels.any(axis=(1, 2))).tolist() == slices
+    assert mask.notes == ()

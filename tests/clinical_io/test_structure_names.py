@@ -34,6 +34,12 @@ ALIASES = standard_aliases()
         ("chiasm", "OpticChiasm"),
         ("BrainStem", "Brainstem"),
         ("Submandibular_L", "Glnd_Submand_L"),
+        ("Optic-Chiasm", "OpticChiasm"),
+        ("Brain-Stem", "Brainstem"),
+        ("Spinal-Cord", "SpinalCord"),
+        ("L-Eye", "Eye_L"),
+        ("~GTV", "GTV"),
+        ("GTV-1", "GTV"),
     ],
 )
 def test_what_hospitals_write_is_known(name: str, canonical: str) -> None:
@@ -56,6 +62,16 @@ def test_what_hospitals_write_is_known(name: str, canonical: str) -> None:
         "left",
         "L",
         "Liver-GTV",
+        "Liver - GTV",
+        "Liver_-_GTV",
+        "Liver\u2013GTV",  # an en dash
+        "Liver\u2212GTV",  # a minus sign
+        "Liver-(GTV)",
+        "Liver\\GTV",
+        "GTV-Liver",
+        "Eye-Lens_L",
+        "L Eye - Lens",
+        "Eye_L-OpticNrv_L",
     ],
 )
 def test_what_is_not_in_the_table_is_not_guessed(name: str) -> None:
@@ -98,3 +114,16 @@ def test_the_user_adds_names_but_gives_none_a_second_meaning(tmp_path: Path) -> 
         file.write_text(content, encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             read_aliases(file)
+
+
+def test_what_is_left_of_a_structure_means_what_the_user_says_and_nothing_else() -> None:
+    aliases = ALIASES.extended({"GTV": ["Liver - GTV"], "Lens_L": ["Eye-Lens_L"]})
+    assert [aliases.find(name) for name in ("liver-gtv", "LIVER - GTV", "eye-lens_l")] == [
+        "GTV",
+        "GTV",
+        "Lens_L",
+    ]
+    assert aliases.find("Liver-(GTV)") is None
+    assert aliases.find("Liver") == "Liver"
+    with pytest.raises(ValueError, match="means GTV already"):
+        aliases.extended({"Liver": ["Liver-GTV"]})

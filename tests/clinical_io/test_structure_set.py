@@ -205,3 +205,32 @@ def test_a_real_series_of_one_slice_is_refused() -> None:
     (series,) = find_dicom(real_data("dicom_rt") / "rt_utils" / "one_slice_data").series
     with pytest.raises(CaseError, match="single-slice"):
         read_series(series)
+
+
+@pytest.mark.parametrize(
+    ("letters", "patient", "kept"),
+    [
+        ("ISO_IR 100", "M\u00fcller^J\u00f6rg", False),
+        ("GB18030", "\u5f20^\u4e09", True),
+        ("ISO 2022 IR 87", "Doe^Jane", False),
+        ("", "Doe^Jane", False),
+    ],
+)
+def test_names_of_any_script_come_back(
+    series: DicomVolume, tmp_path: Path, letters: str, patient: str, kept: bool
+) -> None:
+    """Question marks would stand there where the images' character set lacks a letter."""
+    for slice_ in series.slices:
+        item = pydicom.dcmread(slice_.file)
+        item.PatientName = patient
+        if letters:
+            item.SpecificCharacterSet = letters
+        item.save_as(slice_.file)
+    mask = masks(series.image.GetSize()[::-1])["ring"]
+    for name in ("GTV", "\u809d\u810f \u80bf\u7624"):
+        write_structure_set([NamedMask(name, mask, RED)], series, path=tmp_path / "rs.dcm", label="again")
+        content = pydicom.dcmread(tmp_path / "rs.dcm")
+        assert content.StructureSetROISequence[0].ROIName == name
+        assert str(content.PatientName) == patient
+        is_the_same = content.get("SpecificCharacterSet", "") == letters
+        assert is_the_same == (kept or name.isascii())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -15,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from nnunet_ext.clinical_io import CaseError, read_volume
 from nnunet_ext.clinical_io.grids import corner_distance_mm
+from nnunet_ext.clinical_io.volumes import write_image
 
 ENDINGS = [".nii", ".nii.gz", ".nrrd", ".mha"]
 
@@ -43,6 +45,17 @@ def test_what_simpleitk_wrote_is_read_as_it_was(
     array = SimpleITK.GetArrayFromImage(back.image)
     assert array.dtype == voxels.dtype
     np.testing.assert_array_equal(array, voxels)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_texts_of_a_header_go_no_further(tmp_path: Path, ending: str) -> None:
+    image = placed(np.zeros((2, 3, 4), np.int16), spacing=(1, 2, 3))
+    for key in ("ITK_FileNotes", "aux_file", "PatientName", "0010|0010"):
+        image.SetMetaData(key, "Doe^Jane")
+    SimpleITK.WriteImage(image, str(tmp_path / f"a{ending}"), useCompression=False)
+    assert b"Doe^Jane" in (tmp_path / f"a{ending}").read_bytes() or ending == ".nii.gz"
+    write_image(read_volume(tmp_path / f"a{ending}").image, tmp_path / "b.nii.gz")
+    assert b"Doe" not in gzip.decompress((tmp_path / "b.nii.gz").read_bytes())
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from clinical_images import placed
-from nnunet_ext.dataset_conversion.checks import checked
+from nnunet_ext.dataset_conversion.checks import check_as_scanned, checked
 from nnunet_ext.dataset_conversion.declaration import Converter, Label, ReadCase
 
 from nnunet_ext.clinical_io import CaseError, Note
@@ -86,6 +86,26 @@ def test_what_cannot_be_used_is_refused_by_name(image: np.ndarray, numbers: np.n
     with pytest.raises(CaseError) as refused:
         checked(case(image, numbers), converter())
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("image", "shown"),
+    [
+        (ct(air=0, tissue=1, kind=np.float32) / 901, "0 to 1"),
+        (np.linspace(-1, 1, 2400, dtype=np.float32).reshape(SIZE), "-1 to 1"),
+        (np.random.default_rng(0).normal(0, 1, SIZE).clip(-3, 3), "-3 to 3|-2[.]|to 2[.]"),
+        (np.linspace(0, 255, 2400).astype(np.uint8).reshape(SIZE), "0 to 255"),
+    ],
+)
+def test_a_ct_that_was_windowed_or_normalized_is_none_as_it_comes(image: np.ndarray, shown: str) -> None:
+    with pytest.raises(CaseError, match=rf"hu-offset: .*({shown})"):
+        check_as_scanned(placed(image), "CT")
+    check_as_scanned(placed(image), "MR")
+
+
+@pytest.mark.parametrize("image", [ct(), ct(air=-100, tissue=60), ct(air=0, tissue=40), ct(air=-3000)])
+def test_scans_pass_a_head_without_its_skull_too(image: np.ndarray) -> None:
+    check_as_scanned(placed(image), "CT")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import os
@@ -143,6 +144,53 @@ def test_nothing_tells_who_a_patient_is(
     # The owner of the key finds out which case it was.
     assert [e["source"] for e in key_of(out).values() if "details" in e] == ["Doe_Jane_07"]
     assert "Doe's tumor" in key_of(out)["LiverTarget_007"]["details"]
+
+
+def _add_structures(file: Path, *names: str) -> None:
+    """Further structures with the contours of the first."""
+    content = pydicom.dcmread(file)
+    for number, name in enumerate(names, start=len(content.StructureSetROISequence) + 1):
+        roi, curves = (
+            copy.deepcopy(s[0]) for s in (content.StructureSetROISequence, content.ROIContourSequence)
+        )
+        roi.ROINumber, roi.ROIName, curves.ReferencedROINumber = number, name, number
+        content.StructureSetROISequence.append(roi)
+        content.ROIContourSequence.append(curves)
+    content.save_as(file)
+
+
+def test_what_did_not_arrive_or_belongs_to_nobody_is_told(
+    clinic: Path, truth: dict[str, Truth], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (clinic / "Doe_Jane_07" / "CT").mkdir(parents=True)
+    shutil.copy(clinic / "Doe_Jane_01" / "CT" / "0001.dcm", clinic / "Doe.dcm")
+    assert convert(clinic, tmp_path / "raw") == 1
+    assert report_of(tmp_path / "raw")["LiverTarget_007"]["code"] == "missing-structures"
+    assert "1 files lie beside the cases' folders" in caplog.text
+    assert "Doe" not in caplog.text
+
+
+def test_every_name_that_nobody_knows_is_reported(
+    clinic: Path, truth: dict[str, Truth], tmp_path: Path
+) -> None:
+    out = tmp_path / "raw"
+    _add_structures(clinic / "Doe_Jane_01" / "RS.dcm", "PTV of Doe", "Couch", "Liver")
+    for _ in range(2):  # the second time the case is finished, and the key still knows
+        assert convert(clinic, out) == 0
+        (note,) = report_of(out)["LiverTarget_001"]["notes"]
+        assert note.startswith("unknown-name: 2 structures have names that nobody knows")
+        assert key_of(out)["LiverTarget_001"]["details"] == "PTV of Doe\nCouch"
+    assert report_of(out)["LiverTarget_002"]["notes"] == []
+
+
+def test_a_second_target_is_no_background(clinic: Path, truth: dict[str, Truth], tmp_path: Path) -> None:
+    out = tmp_path / "raw"
+    _add_structures(clinic / "Doe_Jane_01" / "RS.dcm", "GTV 2", "GTVn")
+    assert convert(clinic, out) == 1
+    assert report_of(out)["LiverTarget_001"]["code"] == "ambiguous-name"
+    assert key_of(out)["LiverTarget_001"]["details"] == "GTV 2"
+    (tmp_path / "names.json").write_text('{"GTV 2": []}')
+    assert convert(clinic, out, "--aliases", str(tmp_path / "names.json")) == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")

@@ -179,6 +179,18 @@ def test_the_decathlon_keeps_its_names(tmp_path: Path) -> None:
     assert len(cases_of(dataset)) == 6
 
 
+def test_cases_that_the_decathlon_calls_otherwise_get_numbers(tmp_path: Path) -> None:
+    source, out = tmp_path / "Task03_Liver", tmp_path / "raw"
+    images = write_decathlon(source, training=5)
+    for folder in ("imagesTr", "labelsTr"):
+        (source / folder / "liver_0.nii.gz").rename(source / folder / "Doe_Jane.nii.gz")
+    listed = (source / "dataset.json").read_text().replace("liver_0.", "Doe_Jane.")
+    (source / "dataset.json").write_text(listed)
+    assert convert("msd-liver", source, out) == 0
+    check_case(dataset_of("msd-liver", out), "MSDLiver_001", images["liver_0"], TRUTH)
+    assert "Doe" not in (dataset_of("msd-liver", out) / "conversion_report.json").read_text()
+
+
 def test_what_the_list_of_the_decathlon_names_must_be_there(tmp_path: Path) -> None:
     source, out = tmp_path / "Task03_Liver", tmp_path / "raw"
     write_decathlon(source, training=7)

@@ -86,6 +86,17 @@ def test_organs_become_one_label_image_and_left_is_left(tmp_path: Path) -> None:
     assert {left for left, _ in pairs} == {"Parotid_L", "Glnd_Submand_L", "OpticNrv_L"}
 
 
+def test_folders_that_are_not_called_as_published_get_numbers(tmp_path: Path) -> None:
+    source, out = tmp_path / "own", tmp_path / "raw"
+    images = [write(source, n) for n in range(1, 7)]
+    (source / "0522c0001").rename(source / "Doe_Jane")
+    assert convert("pddca", source, out) == 0
+    dataset = dataset_of("pddca", out)
+    check_case(dataset, "PDDCA_001", images[0], TRUTH)
+    assert sorted(cases_of(dataset)) == [*(f"0522c000{n}" for n in range(2, 7)), "PDDCA_001"]
+    assert "Doe" not in (dataset / "conversion_report.json").read_text()
+
+
 def test_what_was_not_drawn_is_ignored_and_never_background(tmp_path: Path) -> None:
     source, out = tmp_path / "src", tmp_path / "raw"
     big = (4.0, 4.0, 5.0)  # so that the place of a gland with its margin is a part of the image
