@@ -15,16 +15,9 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
+from nnunet_ext.precision import cpu_computes_bfloat16
+
 VARIABLE = "nnUNet_ext_bfloat16"
-
-
-def cpu_computes_bfloat16() -> bool:
-    """True where the CPU has AMX or AVX512-BF16; others only emulate bfloat16, slowly."""
-    # Both are private in torch and may go: then the float32 forward is the safe answer.
-    probes = (
-        getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    )
-    return any(probe() for probe in probes if probe is not None)
 
 
 def bfloat16_is_wanted(*, by_default: bool) -> bool:

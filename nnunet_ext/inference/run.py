@@ -1,0 +1,314 @@
+"""A run over many cases: prepared ahead, predicted, exported behind; a bad case fails alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from nnunet_ext.files import write_text
+from nnunet_ext.inference.cases import CaseError, CaseFiles, PreparedCase, prepare_case
+from nnunet_ext.inference.export import ProbabilityVolume, write_labels
+from nnunet_ext.inference.memory import peak_memory_mib
+from nnunet_ext.inference.predictor import CasePredictor, Prediction
+from nnunet_ext.inference.records import OutputFolder
+from nnunet_ext.inference.worker import PreparationWorker
+
+logger = logging.getLogger(__name__)
+
+WORK = ".predicting"
+
+
+class FolderInUseError(ValueError):
+    """Another run writes to the same folder."""
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What became of a case.
+
+    Attributes:
+        name: of the case.
+        status: ``"done"``, ``"skipped"`` (finished before) or ``"failed"``.
+        seconds: of preprocessing, network, resampling and export.
+        tiles: of the sliding window.
+        constant_tiles: that were answered from memory.
+        notes: what a reader should know.
+        reason: why it failed.
+        remedy: what to do.
+    """
+
+    name: str
+    status: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    tiles: int = 0
+    constant_tiles: int = 0
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What became of a run.
+
+    Attributes:
+        cases: in order of their names.
+        seconds: of the whole run, without loading the model.
+        peak_memory_mib: of the process with the network and of the one that preprocesses; None where unknown.
+        settings: what the results come from.
+    """
+
+    cases: tuple[CaseReport, ...]
+    seconds: float
+    peak_memory_mib: dict[str, float | None]
+    settings: dict[str, Any]
+
+    @property
+    def failed(self) -> tuple[CaseReport, ...]:
+        """Cases without a result."""
+        return tuple(case for case in self.cases if case.status == "failed")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def predict_cases(
+    predictor: CasePredictor,
+    cases: Sequence[CaseFiles],
+    *,
+    output: Path,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    arguments: dict[str, Any] | None = None,
+    worker: bool = True,
+    progress: bool = False,
+) -> RunReport:
+    """Predict cases into a folder, as ``nnUNetv2_predict`` does.
+
+    Finished cases are skipped. Beside the label maps come nnU-Net's ``dataset.json``, ``plans.json`` and
+    ``predict_from_raw_data_args.json``, which its postprocessing and ensembling read, and a record of where
+    each label map came from.
+
+    Args:
+        predictor: of one model, or of a cascade.
+        cases: to predict.
+        output: folder; made if missing.
+        probabilities: also write nnU-Net's ``.npz`` and ``.pkl``.
+        overwrite: predict finished cases again, whatever they come from.
+        arguments: of the command, for ``predict_from_raw_data_args.json``.
+        worker: preprocess in a process of its own.
+        progress: show a bar of cases.
+
+    Returns:
+        Report of all cases. It has failed ones where a case could not be predicted.
+
+    Raises:
+        OtherResultsError: the folder holds results of another model or other settings.
+        FolderInUseError: another run writes to the folder.
+        OSError: the folder cannot be written to.
+    """
+    start = time.perf_counter()
+    model = predictor.model
+    settings: dict[str, Any] = json.loads(json.dumps(predictor.record()))
+    folder = OutputFolder(output, model.file_ending, settings, probabilities)
+    with _work_folder(output) as work:
+        done = set() if overwrite else folder.finished(cases)
+        _write_descriptions(output, predictor=predictor, arguments=arguments or {})
+        reports = {name: CaseReport(name, "skipped") for name in done}
+        run = _Run(predictor, folder=folder, work=work)
+        left = [case for case in cases if case.name not in done]
+        peak = run.all(left, reports, worker=worker, progress=progress)
+    return RunReport(
+        tuple(reports[name] for name in sorted(reports)), time.perf_counter() - start, peak, settings
+    )
+
+
+class _Run:
+    """One run: the network in this thread, preprocessing in a process, export in a thread."""
+
+    def __init__(self, predictor: CasePredictor, *, folder: OutputFolder, work: Path) -> None:
+        self.predictor = predictor
+        self.folder = folder
+        self.work = work
+        self.preparation = predictor.preparation
+
+    def all(
+        self, cases: Sequence[CaseFiles], reports: dict[str, CaseReport], *, worker: bool, progress: bool
+    ) -> dict[str, float | None]:
+        """Predict all; puts a report of each into ``reports``. Returns the peaks of memory in MiB."""
+        exports: list[tuple[CaseFiles, Future[CaseReport]]] = []
+        with (
+            PreparationWorker(self.preparation, self.work) as preparer,
+            ThreadPoolExecutor(1, "export") as exporter,
+            tqdm(total=len(cases), disable=not progress, unit="case") as bar,
+        ):
+            prepared = self._prepared(cases, preparer if worker else None)
+            for case, get in prepared:
+                try:
+                    ready = get()
+                    prediction, volume = self._predict(ready)
+                except CaseError as error:
+                    self.folder.discard(case.name)
+                    reports[case.name] = _failure(case, error)
+                else:
+                    _finish(exports, reports)  # at most one waits: each holds a label map
+                    # Without the image: memory of one is enough.
+                    about = (ready.properties, ready.seconds, prediction, volume)
+                    exports.append((case, exporter.submit(self._export, case, *about)))
+                    del about, ready, prediction, volume
+                bar.update()
+            _finish(exports, reports)
+            return {"network": peak_memory_mib(), "preprocessing": preparer.peak_memory_mib}
+
+    def _prepared(
+        self, cases: Sequence[CaseFiles], preparer: PreparationWorker | None
+    ) -> Iterator[tuple[CaseFiles, Callable[[], PreparedCase]]]:
+        """Cases with a function that waits for each; the next is begun as soon as one was taken."""
+        if preparer is None:
+            for case in cases:
+                yield case, lambda case=case: prepare_case(case, self.preparation)  # type: ignore[misc]
+            return
+        if cases:
+            preparer.submit(cases[0])
+        for number, case in enumerate(cases):
+
+            def take(case: CaseFiles = case, number: int = number) -> PreparedCase:
+                try:
+                    return preparer.take(case)
+                finally:
+                    if number + 1 < len(cases):
+                        preparer.submit(cases[number + 1])
+                    else:
+                        preparer.close()
+
+            yield case, take
+
+    def _predict(self, case: PreparedCase) -> tuple[Prediction, ProbabilityVolume | None]:
+        volume: ProbabilityVolume | None = None
+        file = self.work / f"probabilities-{case.files.name}.npy"
+        try:
+            if self.folder.probabilities:
+                volume = ProbabilityVolume(file, model=self.predictor.model, properties=case.properties)
+            return self.predictor.predict(case, probabilities=volume), volume
+        except CaseError:
+            raise
+        except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+            raise CaseError(f"memory ran out in the network ({error})", "try --device cpu") from error
+        except Exception as error:  # one case's, whatever it is; the others go on
+            logger.debug("%s", case.files.name, exc_info=True)
+            raise CaseError(
+                f"the network or the resampling failed ({type(error).__name__}: {error})",
+                "look at the image's size and spacing; report it if they are as expected",
+            ) from error
+
+    def _export(
+        self,
+        case: CaseFiles,
+        properties: dict[str, Any],
+        preparation_seconds: float,
+        prediction: Prediction,
+        volume: ProbabilityVolume | None,
+    ) -> CaseReport:
+        start = time.perf_counter()
+        name = case.name
+        self.folder.begin(case)
+        if volume is not None:
+            volume.save(self.folder.probability_file(name))
+        write_labels(
+            prediction.labels,
+            self.folder.label_file(name),
+            model=self.predictor.model,
+            properties=properties,
+        )
+        seconds = {
+            "preprocessing": preparation_seconds,
+            **prediction.seconds,
+            "export": time.perf_counter() - start,
+        }
+        return CaseReport(
+            name,
+            "done",
+            {part: round(value, 3) for part, value in seconds.items()},
+            prediction.tiles,
+            prediction.constant_tiles,
+            prediction.notes,
+        )
+
+
+def _finish(exports: list[tuple[CaseFiles, Future[CaseReport]]], reports: dict[str, CaseReport]) -> None:
+    """Wait for exports that were begun."""
+    while exports:
+        case, export = exports.pop()
+        try:
+            reports[case.name] = export.result()
+        except Exception as error:  # a full disk, a writer that refuses: this case's alone
+            logger.debug("%s", case.name, exc_info=True)
+            reason = f"it could not be written ({type(error).__name__}: {error})"
+            reports[case.name] = _failure(case, CaseError(reason, "look at the output folder and its disk"))
+
+
+def _failure(case: CaseFiles, error: CaseError) -> CaseReport:
+    logger.error("%s: %s", case.name, error)
+    return CaseReport(case.name, "failed", reason=error.reason, remedy=error.remedy)
+
+
+def _write_descriptions(output: Path, *, predictor: CasePredictor, arguments: dict[str, Any]) -> None:
+    model = predictor.model
+    for name, content in (
+        ("dataset.json", model.dataset_json),
+        ("plans.json", model.plans_manager.plans),
+        ("predict_from_raw_data_args.json", {"nnunet_ext": True, **arguments}),
+    ):
+        write_text(output / name, json.dumps(content, indent=4, default=str) + "\n")
+
+
+@contextmanager
+def _work_folder(output: Path) -> Iterator[Path]:
+    """A hidden folder for what is on its way, held by one run at a time; what a killed run left goes."""
+    work = output / WORK
+    while True:
+        work.mkdir(parents=True, exist_ok=True)
+        with (work / "lock").open("a") as lock:
+            if not _is_held(lock.fileno(), work / "lock", output):
+                continue
+            for left in [*work.iterdir(), *output.glob(".writing-*")]:
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                elif left.name != "lock":
+                    left.unlink()
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+            return
+
+
+def _is_held(descriptor: int, file: Path, output: Path) -> bool:
+    """Take the lock; False where the file was removed by the run that held it before."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FolderInUseError(
+            f"another run writes to {output}: wait for its end, or choose another folder"
+        ) from error
+    except OSError:  # this disk knows no locks
+        return True
+    return file.exists() and os.fstat(descriptor).st_ino == file.stat().st_ino
