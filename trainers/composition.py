@@ -50,7 +50,9 @@ def trainer_class(name: TrainerName) -> type[nnUNetTrainer]:
     if regime is not None:
         if not any(modifier.entry.choice == "loss" for modifier in name.modifiers):
             modifiers.append(MODIFIER_CLASSES[regime.loss])
-        if regime.planned_crop:
+        if name.trainer.cascade:
+            bases = (_of_cascades("cascade").CascadeRegime, *bases)
+        elif regime.planned_crop:
             bases = (PlannedCrops, *bases)
     namespace: dict[str, Any] = {
         # pickle asks this module for the class, and gets it by name.
@@ -64,9 +66,15 @@ def trainer_class(name: TrainerName) -> type[nnUNetTrainer]:
     if ablations:
         module, _, network = name.trainer.network.rpartition(".")
         network_class = getattr(importlib.import_module(module), network)
-        namespace["build_network_architecture"] = builds(network_class, **ablations)
+        build = _of_cascades("stages").builds_fine if name.trainer.cascade else builds
+        namespace["build_network_architecture"] = build(network_class, **ablations)
     # Each applies itself after those behind it: what is named comes after the paper's, which stands first.
     return type(name.canonical, (*reversed(modifiers), *bases), namespace)
+
+
+def _of_cascades(module: str) -> Any:
+    """A module that trainers of one network do without."""
+    return importlib.import_module(f"nnunet_ext.trainers.{module}")
 
 
 def _upstream_class(name: str) -> type[nnUNetTrainer] | None:

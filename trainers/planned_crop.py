@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from nnunet_ext.trainers.adapters import loader_class
+from nnunet_ext.trainers.case_data import CaseLocations, DatasetWithCaseData
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
-from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from numpy.typing import ArrayLike, NDArray
 
@@ -57,28 +56,6 @@ def window_sums(image: NDArray[Any], corners: NDArray[Any], size: tuple[int, int
     total = table[rows[1], columns[1]] - table[rows[0], columns[1]]
     sums: NDArray[Any] = total - table[rows[1], columns[0]] + table[rows[0], columns[0]]
     return sums
-
-
-class CaseLocations(dict[Any, Any]):
-    """nnU-Net's class locations of a case, with its segmentation: ``get_bbox`` sees nothing else."""
-
-    def __init__(self, locations: Mapping[Any, Any], *, segmentation: Any) -> None:
-        super().__init__(locations)
-        self.segmentation = segmentation
-
-
-class DatasetWithSegmentations:
-    """nnU-Net's dataset, whose cases bring their segmentation to the sampler."""
-
-    def __init__(self, dataset: nnUNetBaseDataset) -> None:
-        self.dataset = dataset
-        self.identifiers = dataset.identifiers
-
-    def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """As the dataset's; the segmentation is a handle to the file, of which slices are read."""
-        data, segmentation, previous, properties = self.dataset.load_case(identifier)
-        locations = CaseLocations(properties["class_locations"], segmentation=segmentation)
-        return data, segmentation, previous, {**properties, "class_locations": locations}
 
 
 class PlannedCropLoader(nnUNetDataLoader):
@@ -138,7 +115,7 @@ class PlannedCrops(nnUNetTrainer):
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """nnU-Net's; that of training brings its segmentations."""
         training, validation = super().get_tr_and_val_datasets()
-        return DatasetWithSegmentations(training), validation
+        return DatasetWithCaseData(training), validation
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's, of the loader with planned crops."""

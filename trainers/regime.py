@@ -90,7 +90,7 @@ class PaperRegime(RestrictedMirroring):
         """nnU-Net's; sets the iterations of an epoch, once it is known what there is to pass over."""
         training, validation = super().get_tr_and_val_datasets()
         if not self.iterations_are_given and self.regime.epochs is not None:
-            self._pass_over(count_samples(training, self.regime, self.configuration_manager.patch_size))
+            self._pass_over(self.samples_of(training))
         self._log_length()
         self._warn_of_other_plans()
         return training, validation
@@ -99,6 +99,16 @@ class PaperRegime(RestrictedMirroring):
     def iterations_are_given(self) -> bool:
         """The trainer's name says how many iterations an epoch has."""
         return False
+
+    def samples_of(self, training: Any) -> int:
+        """What a pass goes over in the training cases."""
+        return count_samples(training, self.regime, self.configuration_manager.patch_size)
+
+    @property
+    def planned_as(self) -> str | None:
+        """Name that the configuration has in presets; None where no preset tells of it."""
+        name: str = self.configuration_name
+        return name
 
     def _pass_over(self, samples: int) -> None:
         batch = self.configuration_manager.batch_size
@@ -119,11 +129,14 @@ class PaperRegime(RestrictedMirroring):
         )
 
     def _warn_of_other_plans(self) -> None:
+        name = self.planned_as
+        if name is None:
+            return
         plans = {
             **self.plans_manager.plans,
-            "configurations": {self.configuration_name: self.configuration_manager.configuration},
+            "configurations": {name: self.configuration_manager.configuration},
         }
-        found = differences(self.regime.preset, plans, self.configuration_name)
+        found = differences(self.regime.preset, plans, name)
         if found:
             self.print_to_log_file(
                 f"WARNING: these plans are not those of paper {self.regime.paper}: {'; '.join(found)}. "

@@ -21,6 +21,7 @@ class TrainerEntry:
         paper: number of the paper in ``docs/papers`` or "" for nnU-Net's own trainer.
         summary: one line for listings.
         ablations: modifiers that take a plug out of its network.
+        cascade: how a cascade of two stages proposes patches, ``skeleton`` or ``roi``; "" for one network.
     """
 
     name: str
@@ -29,6 +30,7 @@ class TrainerEntry:
     paper: str
     summary: str
     ablations: tuple[str, ...] = ()
+    cascade: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ModifierEntry:
     Attributes:
         token: spelling; ``{N}`` stands for a whole number of 1 or more.
         summary: one line for listings.
-        network_option: keyword of the network that an ablation sets to False, or "".
+        network_option: keyword of the network, or of a cascade's, that an ablation sets to False, or "".
         choice: modifiers of the same choice exclude each other.
     """
 
@@ -67,6 +69,7 @@ VANILLA = TrainerEntry(
 )
 
 _SEGMENTATION = "nnunet_ext.trainers.segmentation"
+_CASCADE = "nnunet_ext.trainers.cascade"
 
 TRAINERS: tuple[TrainerEntry, ...] = (
     TrainerEntry(
@@ -122,7 +125,37 @@ TRAINERS: tuple[TrainerEntry, ...] = (
         paper="004",
         summary="V-Net (comparison)",
     ),
+    TrainerEntry(
+        name="nnUNetTrainerSkeletonCascade",
+        module=_CASCADE,
+        network="nnunet_ext.networks.AGUNet",
+        paper="000",
+        summary="two stages: fine patches along the coarse skeleton (coronary arteries)",
+        ablations=("NoAG", "NoCoarseInput"),
+        cascade="skeleton",
+    ),
+    TrainerEntry(
+        name="nnUNetTrainerROICascade",
+        module=_CASCADE,
+        network="nnunet_ext.networks.ResUNet",
+        paper="003",
+        summary="two stages: a box around each coarse organ (organs at risk in the brain)",
+        ablations=("NoCoarseInput",),
+        cascade="roi",
+    ),
+    TrainerEntry(
+        name="nnUNetTrainerROICascadeMAUNet",
+        module=_CASCADE,
+        network="nnunet_ext.networks.MAUNet",
+        paper="001",
+        summary="two stages: MAUNet in a box around the coarse heart (whole heart)",
+        ablations=("NoAG", "NoCoarseInput", "NoPAB"),
+        cascade="roi",
+    ),
 )
+
+# Those of one network, which train in any configuration.
+SINGLE_STAGE = tuple(trainer for trainer in TRAINERS if not trainer.cascade)
 
 # In the order in which they are written in a name; NoX in alphabetical order.
 MODIFIERS: tuple[ModifierEntry, ...] = (
@@ -133,6 +166,7 @@ MODIFIERS: tuple[ModifierEntry, ...] = (
     ModifierEntry("Dice", "Dice loss alone", choice="loss"),
     ModifierEntry("NoAF", "plain skips instead of attention fusion", "attention_fusion"),
     ModifierEntry("NoAG", "no attention gates", "attention_gates"),
+    ModifierEntry("NoCoarseInput", "a cascade's fine network sees the image alone", "coarse_input"),
     ModifierEntry("NoDASP", "no dense dilated pyramid", "dilated_pyramid"),
     ModifierEntry("NoDeepSupervision", "loss on the full-resolution output only"),
     ModifierEntry("NoMirroring", "no mirroring in training and in prediction"),

@@ -91,13 +91,25 @@ def group_windows(labels: NDArray[Any], group: Group) -> Windows:
         >>> len(group_windows(coarse, Group("lens", (3, 4), (16, 16, 48))))
         1
     """
+    return roi_windows(group_mask(labels, group.labels), size=group.size, largest=False)
+
+
+def group_mask(labels: NDArray[Any], values: Sequence[int]) -> NDArray[np.bool_]:
+    """The largest component of each of some labels.
+
+    Example:
+        >>> group_mask(np.array([[[1, 1, 0, 1, 0, 2]]]), [1, 2]).astype(int).tolist()
+        [[[1, 1, 0, 0, 0, 1]]]
+    """
     mask = np.zeros(labels.shape, bool)
-    for label in group.labels:
-        mask |= _largest_component(labels == label)
-    return roi_windows(mask, size=group.size, largest=False)
+    for value in values:
+        mask |= _largest_component(labels == value)
+    return mask
 
 
-def relative_center(mask: NDArray[Any], body: NDArray[Any]) -> tuple[float, ...] | None:
+def relative_center(
+    mask: NDArray[Any], body: NDArray[Any], *, largest: bool = True
+) -> tuple[float, ...] | None:
     """Where an organ lies in the box of the body, from 0 to 1 along each axis; None where it is not.
 
     The mean over training cases is where a box goes when the coarse network finds nothing.
@@ -105,6 +117,7 @@ def relative_center(mask: NDArray[Any], body: NDArray[Any]) -> tuple[float, ...]
     Args:
         mask: of the organ (Z, Y, X).
         body: of the patient in the same volume, with at least one voxel.
+        largest: only the largest component of the organ counts.
 
     Raises:
         ValueError: there is no body.
@@ -119,7 +132,7 @@ def relative_center(mask: NDArray[Any], body: NDArray[Any]) -> tuple[float, ...]
     around = _bounds(np.asarray(body, bool), largest=False)
     if around is None:
         raise ValueError("expected a body to measure in, got an empty mask")
-    bounds = _bounds(np.asarray(mask, bool), largest=True)
+    bounds = _bounds(np.asarray(mask, bool), largest=largest)
     if bounds is None:
         return None
     return tuple(

@@ -9,9 +9,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.cli.plan_coarse import (
+    CASCADES,
+    COARSE,
+    FINE,
+    add_coarse_arguments,
+    coarse_request,
+    kind_of,
+    wrong_coarse_value,
+)
 from nnunet_ext.presets import Preset
 from nnunet_ext.regimes import REGIMES
-from nnunet_ext.trainers.registry import TRAINERS
+from nnunet_ext.trainers.registry import SINGLE_STAGE
 
 if TYPE_CHECKING:
     from nnunet_ext.planning.request import Planned, PlannedConfiguration, PlanRequest
@@ -30,6 +39,9 @@ need, with a warning.
 
 The plans are written beside nnU-Net's, which stay as they are. Where the preprocessed data of other plans
 would be the same, they are used, and there is nothing to preprocess.
+
+With --coarse the plans get the two stages of a cascade, 3d_lowres with nnU-Net's own network and
+3d_cascade_fullres, which looks at patches that the coarse result proposes (docs/cascade.md).
 """
 EPILOG = """\
 examples:
@@ -38,10 +50,12 @@ examples:
   nnunet_ext plan 4 --network RASUNet --spacing-mm 3 1 1 --window -150 150
   nnunet_ext plan 4 --network MAUNet --preset       # spacing, patch, batch, ... of the network's paper
   nnunet_ext plan 4 --network AGUNet --patch-size 64 64 64 --gpu-memory-gb 24
+  nnunet_ext plan 4 --network AGUNet --coarse --coarse-grid 128 256 256 --fine-patch 32 32 32
+  nnunet_ext plan 4 --network ResUNet --coarse --group eyes=3,4 --group "nerves=nerve left,nerve right"
 
 exit code: 0 done, 2 wrong usage or environment, or nothing that fits
 """
-NETWORKS = {trainer.network.rpartition(".")[2]: trainer for trainer in TRAINERS}
+NETWORKS = {trainer.network.rpartition(".")[2]: trainer for trainer in SINGLE_STAGE}
 GIB = 2**30
 DEFAULT_TARGET_GB = 8.0  # nnU-Net's own
 
@@ -101,6 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--window", type=float, nargs=2, metavar=("LO", "HI"), help="HU that become -1 and 1, in CT channels"
     )
     parser.add_argument("--order", type=int, choices=range(4), help="interpolation order of images (3)")
+    add_coarse_arguments(parser.add_argument_group("two stages (a cascade)"))
     parser.add_argument("--plans-name", metavar="NAME", help="name of the plans (one that is free)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -122,8 +137,7 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         logger.error("plan %s: %s", args.dataset, error)
         return 2
-    trainer = NETWORKS[args.network].name + ("_Paper" if args.preset else "")
-    print(json.dumps(_as_dict(planned), indent=2) if args.json else _as_text(planned, args.network, trainer))
+    print(json.dumps(_as_dict(planned), indent=2) if args.json else _as_text(planned, args))
     return 0
 
 
@@ -135,13 +149,16 @@ def _wrong_value(args: argparse.Namespace) -> str:
         "--gpu-memory-gb": args.gpu_memory_gb,
         "--spacing-mm": args.spacing_mm and min(args.spacing_mm),
         "--patch-size": args.patch_size and min(args.patch_size),
+        "--coarse-spacing-mm": args.coarse_spacing_mm and min(args.coarse_spacing_mm),
+        "--coarse-grid": args.coarse_grid and min(args.coarse_grid),
+        "--fine-patch": args.fine_patch and min(args.fine_patch),
     }
     for option, value in numbers.items():
         if value is not None and value <= 0:
             return f"{option} must be above 0, got {value:g}"
     if args.patch_size and len(args.patch_size) not in (2, 3):
         return f"--patch-size takes two or three numbers, got {len(args.patch_size)}"
-    return ""
+    return wrong_coarse_value(args)
 
 
 def _request(args: argparse.Namespace) -> PlanRequest:
@@ -170,6 +187,7 @@ def _request(args: argparse.Namespace) -> PlanRequest:
         separate_z=preset.separate_z,
         base_features=preset.base_features,
         only=only,
+        coarse=coarse_request(args, preset),
     )
 
 
@@ -204,12 +222,14 @@ def _as_dict(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _as_text(planned: Planned, network: str, trainer: str) -> str:
+def _as_text(planned: Planned, args: argparse.Namespace) -> str:
     dataset, plans = planned.file.parent.name, planned.file.stem
-    lines = [f"{network} on {dataset}; in brackets nnU-Net's own plan:"]
+    lines = [f"{args.network} on {dataset}; in brackets nnU-Net's own plan:"]
     lines += [_line(c) for c in planned.configurations]
     lines += ["", f"Plans: {planned.file}", "Next:"]
-    fresh = [c.name for c in planned.configurations if not c.is_preprocessed]
+    # The fine stage of a cascade has the data of 3d_fullres, and no stage is in 2D.
+    needless = {FINE, *(["2d"] if args.coarse else [])}
+    fresh = [c.name for c in planned.configurations if not c.is_preprocessed and c.name not in needless]
     if fresh:
         # nnU-Net takes as many numbers of processes as configurations.
         processes = " ".join(["4"] * len(fresh))
@@ -217,8 +237,17 @@ def _as_text(planned: Planned, network: str, trainer: str) -> str:
         lines.append(
             f"  nnUNetv2_preprocess -d {dataset} -plans_name {plans} -c {configurations} -np {processes}"
         )
-    last = planned.configurations[-1].name
-    lines.append(f"  nnUNetv2_train {dataset} {last} FOLD -p {plans} -tr {trainer}")
+    suffix = "_Paper" if args.preset else ""
+    if args.coarse:
+        cascade = CASCADES.get((args.network, kind_of(args)))
+        name = f"{cascade.name}{suffix}" if cascade else f"TRAINER  # one of yours with {args.network}"
+        stages, every_fold = [COARSE, FINE], "  # FOLD from 0 to 4: all of them before the second stage"
+    else:
+        name, every_fold = f"{NETWORKS[args.network].name}{suffix}", ""
+        stages = [planned.configurations[-1].name]
+    for stage in stages:
+        comment = every_fold if stage == COARSE else ""
+        lines.append(f"  nnUNetv2_train {dataset} {stage} FOLD -p {plans} -tr {name}{comment}")
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunet_ext.planning.coarse import COARSE, FINE, FULL, add_stages
 from nnunet_ext.planning.fitting import GIB, Fit, fit, kept_bytes, step_of_plan
 from nnunet_ext.planning.memory import TrainingStep
 from nnunet_ext.planning.peak import trace_peak_bytes
@@ -61,6 +62,10 @@ def plan(request: PlanRequest) -> Planned:
             plans, request.window, becomes=request.window_becomes, is_optional=request.window_is_optional
         )
     configurations = []
+    own = dict(plans["configurations"])
+    if request.coarse is not None:
+        for stage in (COARSE, FINE):  # nnU-Net's, where it plans them: ours come instead
+            plans["configurations"].pop(stage, None)
     for name, vanilla in list(plans["configurations"].items()):
         if "architecture" not in vanilla:
             continue  # 3d_cascade_fullres inherits
@@ -71,6 +76,8 @@ def plan(request: PlanRequest) -> Planned:
         configurations.append(
             PlannedConfiguration(name, fitted, vanilla, data, (file.parent / data).is_dir())
         )
+    if request.coarse is not None:
+        configurations += add_stages(planner, plans, own[FULL], file)
     write(plans, file)
     return Planned(file, tuple(configurations))
 
@@ -116,23 +123,53 @@ class FittedPlanner(ExperimentPlanner):
         """Nothing: the plans are written when they are complete."""
         recursive_fix_for_json_export(plans)
 
-    def fit(self, name: str, vanilla: Mapping[str, Any], plans: dict[str, Any]) -> Fit:
-        """The largest patch and batch of the network in the memory of nnU-Net's plan."""
-        template = _template(plans, self.dataset_json, f"nnunet_ext.networks.{self.request.network}")
+    def template(
+        self,
+        plans: dict[str, Any],
+        *,
+        planned: Mapping[str, Any] | None = None,
+        extra_input_channels: int = 0,
+    ) -> TrainingStep:
+        """A training step of the network, or of the one that a configuration plans, without its shape."""
+        network = f"nnunet_ext.networks.{self.request.network}"
+        if planned is not None:
+            network = planned["architecture"]["network_class_name"]
+        template = _template(plans, self.dataset_json, network)
+        channels = template.input_channels + extra_input_channels
+        return dataclasses.replace(template, input_channels=channels)
+
+    def fit(
+        self,
+        name: str,
+        vanilla: Mapping[str, Any],
+        plans: dict[str, Any],
+        *,
+        patch: tuple[int, ...] | None = None,
+        extra_input_channels: int = 0,
+    ) -> Fit:
+        """The largest patch and batch of the network in the memory of nnU-Net's plan.
+
+        Args:
+            name: of the configuration.
+            vanilla: nnU-Net's plan of it.
+            plans: nnU-Net's.
+            patch: instead of the largest; None for the request's, if that is for this configuration.
+            extra_input_channels: of our network alone: the coarse result in a cascade.
+        """
+        template = self.template(plans, extra_input_channels=extra_input_channels)
         request = self.request
         is_asked_for = request.only in (None, name)
-        patch = request.patch_size
-        if patch is not None and PATCH_CONFIGURATIONS[len(patch)] != name:
-            patch = None
+        if patch is None and request.patch_size is not None:
+            patch = request.patch_size if PATCH_CONFIGURATIONS[len(request.patch_size)] == name else None
         if request.gpu_memory_gb is None:
-            budget, cost = self._budget_bytes(vanilla, template), kept_bytes
+            budget, cost = self._budget_bytes(vanilla, self.template(plans)), kept_bytes
         else:
             budget, cost = int(request.gpu_memory_gb * BYTES_PER_GB), trace_peak_bytes
         features = request.base_features if is_asked_for and request.base_features else None
         *_, voxels, _cache = self.asked[vanilla["data_identifier"]]
         batch = request.batch_size if is_asked_for else None
         nothing_to_choose = request.exceeds_memory and patch is not None and batch is not None
-        with self._changed(UNet_base_num_features=features or self.UNet_base_num_features):
+        with self.changed(UNet_base_num_features=features or self.UNet_base_num_features):
             fitted = fit(
                 self._candidates(vanilla, template.network, patch=patch),
                 template,
@@ -160,7 +197,7 @@ class FittedPlanner(ExperimentPlanner):
         The plan's own batch may be smaller, since it covers 5 % of the dataset at most. That is a guard
         against overfitting and says nothing of the memory; it holds for our batch too.
         """
-        with self._changed(max_dataset_covered=ANY_SHARE):
+        with self.changed(max_dataset_covered=ANY_SHARE):
             unguarded = self._ask_again(vanilla)
         own = dataclasses.replace(template, network=vanilla["architecture"]["network_class_name"])
         batch_size = max(int(unguarded["batch_size"]), int(vanilla["batch_size"]))
@@ -180,7 +217,7 @@ class FittedPlanner(ExperimentPlanner):
         target = self.request.gpu_memory_gb or self.UNet_vram_target_GB
         last: list[int] = []
         for factor in TARGETS:
-            with self._changed(UNet_vram_target_GB=target * factor):
+            with self.changed(UNet_vram_target_GB=target * factor):
                 smaller = self._ask_again(vanilla)
             patch = [int(n) for n in smaller["patch_size"]]
             if patch == last:
@@ -192,7 +229,7 @@ class FittedPlanner(ExperimentPlanner):
 
     def _of_patch(self, vanilla: Mapping[str, Any], patch: tuple[int, ...]) -> dict[str, Any]:
         """nnU-Net's topology for a patch: that of a dataset whose images are as large as the patch."""
-        with self._changed(UNet_vram_target_GB=ANY_MEMORY_GB):
+        with self.changed(UNet_vram_target_GB=ANY_MEMORY_GB):
             planned = self._ask_again(vanilla, shape=np.array(patch))
         found = tuple(int(n) for n in planned["patch_size"])
         if found != patch:
@@ -214,7 +251,8 @@ class FittedPlanner(ExperimentPlanner):
         return planned
 
     @contextlib.contextmanager
-    def _changed(self, **attributes: Any) -> Iterator[None]:
+    def changed(self, **attributes: Any) -> Iterator[None]:
+        """Inside it nnU-Net's planner has other attributes."""
         before = {name: getattr(self, name) for name in attributes}
         self.__dict__.update(attributes)
         try:
@@ -250,6 +288,10 @@ def _template(plans: dict[str, Any], dataset_json: dict[str, Any], network: str)
 
 
 def _check_configurations(plans: dict[str, Any], request: PlanRequest) -> None:
+    if request.coarse is not None and FULL not in plans["configurations"]:
+        raise ValueError(
+            f"a cascade works in 3D, and nnU-Net plans {sorted(plans['configurations'])} for this dataset"
+        )
     patch = request.patch_size
     if patch is None:
         return

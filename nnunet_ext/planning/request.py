@@ -7,11 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from nnunet_ext.cascade.settings import Kind
 from nnunet_ext.planning.fitting import Fit
 
 Base = Literal["default", "resenc"]
 # Which configuration a patch is for, by its numbers.
 PATCH_CONFIGURATIONS = {2: "2d", 3: "3d_fullres"}
+
+
+@dataclass(frozen=True)
+class CoarseRequest:
+    """What is asked of the two stages of a cascade.
+
+    Attributes:
+        kind: how patches are proposed.
+        spacing_mm: of the coarse stage, (z, y, x) of the images; None for ``grid`` or the planner's.
+        grid: voxels that the median image is to have in the coarse stage, (z, y, x).
+        fine_patch: of the fine stage, (z, y, x); None for the largest that fits.
+        groups: of a region of interest: a name, and names or values of labels; () for dataset.json's.
+    """
+
+    kind: Kind
+    spacing_mm: tuple[float, float, float] | None = None
+    grid: tuple[int, int, int] | None = None
+    fine_patch: tuple[int, int, int] | None = None
+    groups: tuple[tuple[str, tuple[str | int, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +57,7 @@ class PlanRequest:
         separate_z: nnU-Net's ``force_separate_z`` of images; None for nnU-Net's choice.
         base_features: channels of the first level; None for nnU-Net's.
         only: the configuration that ``batch_size`` and ``base_features`` are for; None for all.
+        coarse: the stages of a cascade; None for no more than nnU-Net plans.
     """
 
     dataset: str | int
@@ -56,6 +77,7 @@ class PlanRequest:
     separate_z: bool | None = None
     base_features: int | None = None
     only: str | None = None
+    coarse: CoarseRequest | None = None
 
 
 @dataclass(frozen=True)

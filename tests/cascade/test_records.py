@@ -26,8 +26,12 @@ def folder(tmp_path: Path) -> Path:
     cases = ["a", "b", "c"]
     for fold, case in enumerate(cases):
         others = tuple(c for c in cases if c != case)
-        save_record(CoarseRecord(case, "T", "nnUNetPlans", "3d_lowres", fold, others, "00"), tmp_path)
-        (tmp_path / f"{case}.b2nd").touch()
+        file = tmp_path / f"{case}.b2nd"
+        file.write_text(f"label map of {case}")
+        record = CoarseRecord(
+            case, "T", "nnUNetPlans", "3d_lowres", fold, others, checkpoint_sha256="00", prediction_sha256=""
+        )
+        save_record(replace(record, prediction_sha256=checksum(file)), tmp_path)
     return tmp_path
 
 
@@ -45,6 +49,8 @@ def test_out_of_fold_predictions_pass(folder: Path) -> None:
         ("file", "1 cases have no coarse prediction: b"),
         ("record", "nobody knows whether its model saw them: b"),
         ("fold all", "were predicted by a coarse model that was trained on them: b"),
+        ("overwritten", "a coarse prediction that is not the one that was recorded: b"),
+        ("half a record", "nobody knows whether its model saw them: b"),
     ],
 )
 def test_everything_else_is_refused_with_the_command(folder: Path, spoil: str, message: str) -> None:
@@ -52,6 +58,10 @@ def test_everything_else_is_refused_with_the_command(folder: Path, spoil: str, m
         (folder / "b.b2nd").unlink()
     elif spoil == "record":
         (folder / "b.coarse.json").unlink()
+    elif spoil == "half a record":
+        (folder / "b.coarse.json").write_text('{"case": "b"')
+    elif spoil == "overwritten":
+        (folder / "b.b2nd").write_text("by another training")
     else:
         record = read_record(folder, "b")
         assert record is not None
@@ -60,6 +70,17 @@ def test_everything_else_is_refused_with_the_command(folder: Path, spoil: str, m
         check(folder, "a", "b", "c")
     assert COMMAND in str(caught.value)
     assert set(check(folder, "a", "c")) == {"a", "c"}
+
+
+def test_splits_that_changed_are_refused(folder: Path) -> None:
+    def check_with(splits: dict[int, list[str]]) -> dict[str, CoarseRecord]:
+        return require_out_of_fold(folder, "abc", ending=".b2nd", command=COMMAND, training_cases=splits)
+
+    splits = {0: ["b", "c"], 1: ["a", "c"], 2: ["a", "b"]}
+    assert set(check_with(splits)) == {"a", "b", "c"}
+    with pytest.raises(LeakError, match=r"2 cases were .* before splits_final.json changed: a, b") as caught:
+        check_with({**splits, 0: ["c"], 1: ["c", "b"]})
+    assert COMMAND in str(caught.value)
 
 
 def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from nnunet_ext.trainers.registry import TRAINERS
+from nnunet_ext.trainers.registry import SINGLE_STAGE
 from nnunet_home import NnunetHome
 from stock_cycle import BUDGET, life_of_a_model, predict, train_command
 
 pytestmark = [pytest.mark.stock, pytest.mark.long]
 CONFIGURATIONS = ("2d", "3d_fullres")
-every_trainer = pytest.mark.parametrize("name", [trainer.name for trainer in TRAINERS])
+every_trainer = pytest.mark.parametrize("name", [trainer.name for trainer in SINGLE_STAGE])
 
 
 class TestLifeIn2D:

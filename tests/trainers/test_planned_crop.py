@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from nnunet_ext.trainers.case_data import CaseLocations
 from nnunet_ext.trainers.planned_crop import (
     ATTEMPTS,
     THRESHOLDS,
-    CaseLocations,
     PlannedCropLoader,
     first_accepted,
     window_sums,

@@ -13,7 +13,7 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunet_ext.trainers.deep_supervision import unwrapped
 from nnunet_ext.trainers.planned_crop import PlannedCropLoader
-from nnunet_ext.trainers.registry import TRAINERS
+from nnunet_ext.trainers.registry import SINGLE_STAGE
 from nnunet_home import NnunetHome
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
@@ -23,7 +23,7 @@ from trainer_factory import make_trainer, read_log
 from nnunet_ext.losses import FocalLoss
 from nnunet_ext.regimes import REGIMES
 
-PAPERS = {t.name: REGIMES[t.paper] for t in TRAINERS}
+PAPERS = {t.name: REGIMES[t.paper] for t in SINGLE_STAGE}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from nnunet_ext.trainers.deep_supervision import unwrapped
-from nnunet_ext.trainers.registry import TRAINERS
+from nnunet_ext.trainers.registry import SINGLE_STAGE
 from nnunet_home import LABELS, NnunetHome
 from shared_datasets import dataset_of
 from torch import nn
@@ -20,7 +20,7 @@ from trainer_factory import keep_stages, make_trainer, read_log
 from nnunet_ext.losses import FocalLoss
 from nnunet_ext.networks import RASUNet
 
-TRAINER_NAMES = [trainer.name for trainer in TRAINERS]
+TRAINER_NAMES = [trainer.name for trainer in SINGLE_STAGE]
 BUDGET = "_1epochs_2iters"
 # The rest of a table is left to `make test-all`.
 ONE = "nnUNetTrainerRASUNet"
@@ -108,7 +108,7 @@ def test_without_deep_supervision_and_mirroring(
     assert checkpoint["inference_allowed_mirroring_axes"] is None
 
 
-ABLATIONS = [f"{t.name}_1epochs_1iters_{token}" for t in TRAINERS for token in t.ablations]
+ABLATIONS = [f"{t.name}_1epochs_1iters_{token}" for t in SINGLE_STAGE for token in t.ablations]
 LOSSES = ["nnUNetTrainerMAUNet_1epochs_1iters", "nnUNetTrainerAFUNet_1epochs_1iters"]
 LOSSES += [
     long_unless(t in ("nnUNetTrainer", "nnUNetTrainerMAUNet", ONE), f"{t}_1epochs_1iters_{m}")
