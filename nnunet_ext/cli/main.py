@@ -61,6 +61,8 @@ VERBS: tuple[Verb, ...] = (
         "nnunet_ext.cli.prepare",
         "couch and mask removal, N4, registration, for all cases alike",
     ),
+    Verb("predict", "nnunet_ext.cli.predict", "predict in bounded memory, with both stages of a cascade"),
+    Verb("export-model", "nnunet_ext.cli.export_model", "a model in one file, with its coarse model"),
     Verb("export", "nnunet_ext.cli.export", "predicted labels to RTSTRUCT on the original DICOM series"),
     Verb("evaluate", "nnunet_ext.cli.evaluate", "every metric of the papers, with named definitions"),
     Verb("render", "nnunet_ext.cli.render", "a case as a picture, its structures as STL or PLY"),
