@@ -15,6 +15,8 @@ SOURCES := setup.cfg pyproject.toml README.md LICENSE \
 	$(shell find nnunet_ext trainers dataset_conversion -name '*.py' 2>/dev/null)
 
 PARALLEL ?= -n 2 --dist loadscope --no-loadscope-reorder
+# Tiny tensors gain nothing from threads, and each worker has a core.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 
 # As for every command that computes on a CPU: CPU_SETTINGS in nnunet_ext/commands.py says why.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -54,7 +56,7 @@ types: install
 
 # Two at a time, a class or a module of tests to each: one alone leaves a core idle.
 unit: install
-	$(BIN)/pytest $(PARALLEL) --durations=40 -m "not long"
+	$(PYTEST) $(PARALLEL) --durations=40 -m "not long"
 
 doctests: install
 	cd tests && ../$(BIN)/pytest -c ../pyproject.toml --rootdir .. --doctest-modules --pyargs nnunet_ext
@@ -65,7 +67,7 @@ test: lint
 
 # With every trainer through stock nnU-Net commands, an hour on two cores: before an issue is resolved.
 test-all: lint types doctests
-	$(BIN)/pytest $(PARALLEL) --durations=40
+	$(PYTEST) $(PARALLEL) --durations=40
 
 clean:
 	rm -rf $(VENV) build dist demo

@@ -45,7 +45,9 @@ def preprocessed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root of the shared home, with the plain dataset planned and preprocessed by stock commands."""
     home = NnunetHome(tmp_path_factory.mktemp("nnunet")).create()
     write_dataset(home, DATASETS["plain"])
-    home.run("nnUNetv2_plan_and_preprocess", "-d", "901", "-c", "2d", "3d_fullres", "-np", "1", "1")
+    # One process for everything: each imports nnU-Net for itself.
+    processes = ("-npfp", "1", "-np", "1", "1")
+    home.run("nnUNetv2_plan_and_preprocess", "-d", "901", "-c", "2d", "3d_fullres", *processes)
     _keep_few_features(home.root / "preprocessed" / DATASETS["plain"] / "nnUNetPlans.json")
     return home.root
 

@@ -20,6 +20,7 @@ from cascade_home import (
     use_home,
     write_coarse_predictions,
 )
+from float_sums import sum_in_float32
 from nnunetv2.inference.export_prediction import (
     convert_predicted_logits_to_segmentation_with_correct_shape,
 )
@@ -153,7 +154,7 @@ def test_everywhere_is_stock_prediction_with_the_coarse_result(
     (case,) = predicted(made, load_model(folder), tmp_path / "out", proposals=None).cases
     assert case.status == "done"
     # nnU-Net adds tiles up in half precision: with float32 nothing but rounding is left between the two.
-    monkeypatch.setattr(torch, "half", torch.float32)
+    sum_in_float32(monkeypatch)
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(folder), [0])
     data, previous, properties = stored_case(made, ROI + BUDGET)

@@ -90,7 +90,7 @@ class NetworkContract:
         assert broken == []
 
     @pytest.mark.parametrize("count", [1, 2, 3])
-    @pytest.mark.parametrize("deep_supervision", [True, False])
+    @pytest.mark.parametrize("deep_supervision", [True, pytest.param(False, marks=pytest.mark.long)])
     def test_it_trains(self, count: int, deep_supervision: bool) -> None:
         shape = stages(count)
         network = self.build(shape, deep_supervision=deep_supervision)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from float_sums import sum_in_float32
 from nnunetv2.ensembling.ensemble import merge_files
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from tiny_models import CUBIC, NONE, TORCH, Tiny, write_case
@@ -100,7 +101,7 @@ def test_labels_and_probabilities_are_those_of_nnunet(
     job: Job, model_folder: Callable[[Tiny], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # nnU-Net sums in half precision. With its sums in float32 nothing but rounding is left between the two.
-    monkeypatch.setattr(torch, "half", torch.float32)
+    sum_in_float32(monkeypatch)
     results = both(job, tmp_path, model_folder(job.model))
     assert results.report.failed == ()
     stock, ours = labels(results.stock), labels(results.ours)

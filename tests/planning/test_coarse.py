@@ -70,6 +70,7 @@ def plans_of(made: CascadeHome) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("grid", "options", "trainer"),
     [
