@@ -23,7 +23,7 @@ from nnunetv2.configuration import default_num_processes
 from torch import distributed
 
 from nnunet_ext.cascade.cache import cached_proposals
-from nnunet_ext.cascade.model import CHECKPOINT_KEY, COARSE_TRAINER
+from nnunet_ext.cascade.model import CHECKPOINT_KEY, COARSE_TRAINER, coarse_trainer_in
 from nnunet_ext.cascade.predictor import ProposalPredictor
 from nnunet_ext.cascade.proposals import Proposed
 from nnunet_ext.cascade.records import LeakError, require_out_of_fold
@@ -81,8 +81,7 @@ class FineStage(FineReports):
         super().load_checkpoint(filename_or_checkpoint)
         if self.stage != "fine" or not isinstance(filename_or_checkpoint, str):
             return
-        stored = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False, mmap=True)
-        trainer = stored.get(CHECKPOINT_KEY, {}).get(COARSE_TRAINER)
+        trainer = coarse_trainer_in(filename_or_checkpoint)
         if trainer is not None and trainer != self.coarse_folds.trainer:
             self._use_coarse_folds_of(trainer)
             self.print_to_log_file(f"Coarse predictions: those of {trainer}, as this training began")

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from nnunet_ext.cascade.proposals import Proposed, propose
-from nnunet_ext.cascade.settings import Proposals
+from nnunet_ext.cascade.settings import Proposals, as_dict
 from nnunet_ext.cascade.windows import Windows
 from nnunet_ext.files import checksum, write_text
+from nnunet_ext.processes import for_each_case
 
 ENDING = ".proposals.json"
-# A process takes seconds to start: fewer cases are done here.
-CASES_A_PROCESS = 8
 
 
 class Cases(Protocol):
@@ -74,14 +69,9 @@ def cached_proposals(
         else:
             found[name] = cached
     work = partial(_computed, cases, folder=folder, ending=ending, settings=settings, size=size)
-    bar = partial(tqdm, total=len(missing), desc="Proposals", disable=not progress or not missing)
-    workers = min(processes, len(missing) // CASES_A_PROCESS)
-    if workers > 1:
-        # Unlike multiprocessing's pool, it does not wait forever for a worker that was killed.
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            found.update(bar(pool.map(work, missing)))
-    else:
-        found.update(bar(map(work, missing)))
+    found.update(
+        for_each_case(work, missing, processes=processes, description="Proposals", progress=progress)
+    )
     return found
 
 
@@ -136,6 +126,6 @@ def _read(
 
 
 def _parameters(settings: Proposals, size: Sequence[int]) -> dict[str, Any]:
-    content: dict[str, Any] = {"kind": settings.kind, **asdict(settings), "window": [int(n) for n in size]}
+    content: dict[str, Any] = {**as_dict(settings), "window": [int(n) for n in size]}
     reread: dict[str, Any] = json.loads(json.dumps(content))
     return reread

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,9 +21,8 @@ from nnunet_ext.cascade.fine_windows import (
     window_of,
 )
 from nnunet_ext.cascade.proposals import NothingFoundError, Proposed, propose
-from nnunet_ext.cascade.settings import OnEmpty, Proposals
+from nnunet_ext.cascade.settings import Kind, OnEmpty, Proposals, as_dict
 from nnunet_ext.inference.cases import CaseError, Preparation, PreparedCase
-from nnunet_ext.inference.forward import Forward
 from nnunet_ext.inference.model import Model
 from nnunet_ext.inference.predictor import (
     Prediction,
@@ -97,9 +97,7 @@ class CascadePredictor:
 
     def record(self) -> dict[str, Any]:
         """As of :class:`nnunet_ext.inference.predictor.CasePredictor`."""
-        proposals = (
-            None if self.proposals is None else {"kind": self.proposals.kind, **asdict(self.proposals)}
-        )
+        proposals = None if self.proposals is None else as_dict(self.proposals)
         on_empty = None if self.cascade.on_empty is None else self.cascade.on_empty.value
         return {
             **self._fine.record(),
@@ -129,7 +127,7 @@ class CascadePredictor:
         proposed = self._propose(case, coarse, self.proposals)
         seconds["proposals"] = time.perf_counter() - start
         start = time.perf_counter()
-        planes = self._probability_planes(case, coarse, proposed)
+        planes = self._probability_planes(case, coarse, proposed, kind=self.proposals.kind)
         seconds["network"] = time.perf_counter() - start
         start = time.perf_counter()
         labels = collect_labels(
@@ -186,29 +184,28 @@ class CascadePredictor:
         probabilities: ProbabilitySink | None,
     ) -> Prediction:
         labels = self.model.label_manager.foreground_labels
-        behind = one_hot_window(coarse, (0, 0, 0), size=coarse.shape, labels=labels)
+        behind = one_hot_window(_as_tensor(coarse), (0, 0, 0), size=coarse.shape, labels=labels)
         stacked = replace(case, data=torch.cat([case.data, behind]))
         found = self._fine.predict(stacked, probabilities=probabilities)
         return replace(found, seconds={**seconds, **found.seconds})
 
     def _probability_planes(
-        self, case: PreparedCase, coarse: NDArray[Any], proposed: Proposed
+        self, case: PreparedCase, coarse: NDArray[Any], proposed: Proposed, *, kind: Kind
     ) -> Iterator[Tensor]:
         """Merged probabilities, plane by plane; kept for the part that windows lie in, and no more."""
         labels = self.model.label_manager
-        size, shape = self._patch_size, case.data.shape[1:]
+        size, shape, label_map = self._patch_size, case.data.shape[1:], _as_tensor(coarse)
 
         def cut(origin: Sequence[int]) -> Tensor:
             image = window_of(case.data, origin, size=size)
-            behind = one_hot_window(coarse, origin, size=size, labels=labels.foreground_labels)
+            behind = one_hot_window(label_map, origin, size=size, labels=labels.foreground_labels)
             return torch.cat([image, behind])
 
         box = box_around(proposed.windows)
         if box is None:
             return background_planes(shape, heads=self.model.heads, has_regions=labels.has_regions)
-        assert self.proposals is not None  # the caller's
         merge = merge_for(
-            self.proposals.kind,
+            kind,
             [side.stop - side.start for side in box],
             size=size,
             heads=self.model.heads,
@@ -217,7 +214,7 @@ class CascadePredictor:
         merged = predict_windows(
             proposed.windows,
             cut=cut,
-            forward=self._forward,
+            forward=self._fine.forward,
             merge=merge,
             first=[side.start for side in box],
             windows_a_batch=self.cascade.windows_a_batch,
@@ -226,10 +223,6 @@ class CascadePredictor:
         return background_planes(
             shape, heads=self.model.heads, has_regions=labels.has_regions, box=box, inside=merged
         )
-
-    @property
-    def _forward(self) -> Forward:
-        return self._fine.forward
 
 
 def background_planes(
@@ -263,6 +256,11 @@ def background_planes(
         if box is not None and inside is not None and box[0].start <= number < box[0].stop:
             plane[:, box[1], box[2]] = inside[:, number - box[0].start]
         yield plane
+
+
+def _as_tensor(labels: NDArray[Any]) -> Tensor:
+    """Of a type that torch computes with: it has no arithmetic of 16 bits without a sign."""
+    return torch.from_numpy(labels.astype(np.int32))
 
 
 def _notes(proposed: Proposed) -> tuple[str, ...]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,6 +21,7 @@ def box_around(windows: Windows) -> Box | None:
     """The part of the volume that windows lie in; None where there are none.
 
     Example:
+        >>> import numpy as np
         >>> box_around(Windows(np.array([[0, 2, 2], [0, 4, 3]]), (4, 4, 4), (4, 20, 20)))
         (slice(0, 4, None), slice(2, 8, None), slice(2, 7, None))
     """
@@ -119,15 +117,21 @@ def window_of(data: Tensor, origin: Sequence[int], *, size: Sequence[int]) -> Te
 
 
 def one_hot_window(
-    coarse: NDArray[Any], origin: Sequence[int], *, size: Sequence[int], labels: Sequence[int]
+    coarse: Tensor, origin: Sequence[int], *, size: Sequence[int], labels: Sequence[int]
 ) -> Tensor:
     """The coarse result in a window, a channel a label, as nnU-Net's cascade puts it behind the image.
 
     Of the window alone: for the whole volume it would take as much memory as labels times the image.
 
+    Args:
+        coarse: label map (Z, Y, X).
+        origin: of the window.
+        size: of the window.
+        labels: value of each channel.
+
     Example:
-        >>> one_hot_window(np.array([[[0, 2]]]), (0, 0, 0), size=(1, 1, 2), labels=[1, 2]).tolist()
+        >>> one_hot_window(torch.tensor([[[0, 2]]]), (0, 0, 0), size=(1, 1, 2), labels=[1, 2]).tolist()
         [[[[0.0, 0.0]]], [[[0.0, 1.0]]]]
     """
-    window = window_of(torch.from_numpy(coarse[None].astype(np.int32)), origin, size=size)[0]
+    window = window_of(coarse[None], origin, size=size)[0]
     return torch.stack([window == label for label in labels]).float()

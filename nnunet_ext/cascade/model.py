@@ -39,16 +39,21 @@ def proposals_of(fine: Model) -> Proposals | None:
     return settings_of(fine.configuration_manager.configuration, kind=kind, dataset_json=fine.dataset_json)
 
 
+def coarse_trainer_in(checkpoint: str | Path) -> str | None:
+    """The trainer whose coarse predictions a fine model was trained on; None where nothing says so."""
+    # Memory-mapped: the weights are not read.
+    stored: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
+    trainer: str | None = stored.get(CHECKPOINT_KEY, {}).get(COARSE_TRAINER)
+    return trainer
+
+
 def coarse_folder(fine: Model) -> Path:
     """Where the coarse model of a fine one lies, beside it.
 
     It is the one on whose predictions the fine one was trained; nnU-Net's own cascades have the same trainer
     in both stages.
     """
-    name = f"fold_{fine.folds[0]}/{fine.checkpoint}"
-    # Memory-mapped: the weights are not read again.
-    stored: dict[str, Any] = torch.load(fine.folder / name, map_location="cpu", weights_only=False, mmap=True)
-    trainer = stored.get(CHECKPOINT_KEY, {}).get(COARSE_TRAINER, fine.trainer)
+    trainer = coarse_trainer_in(fine.folder / f"fold_{fine.folds[0]}" / fine.checkpoint) or fine.trainer
     return fine.folder.parent / f"{trainer}__{fine.plans_manager.plans_name}__{fine.previous_stage}"
 
 

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
+# nnU-Net's names of the stages.
+COARSE, FINE = "3d_lowres", "3d_cascade_fullres"
 KEY = "nnunet_ext"
 PROPOSALS = "proposals"
 ROI_GROUPS = "roi_groups"
@@ -157,7 +159,12 @@ def as_field(settings: Proposals) -> dict[str, Any]:
         >>> as_field(SkeletonProposals(dilation=2))["nnunet_ext"]["proposals"]["dilation"]
         2
     """
-    return {KEY: {PROPOSALS: {"kind": settings.kind, **asdict(settings)}}}
+    return {KEY: {PROPOSALS: as_dict(settings)}}
+
+
+def as_dict(settings: Proposals) -> dict[str, Any]:
+    """The settings with their kind."""
+    return {"kind": settings.kind, **asdict(settings)}
 
 
 def groups_of_dataset(dataset_json: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,10 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_ext.cascade.settings import COARSE, FINE
 from nnunet_ext.cli.plan_coarse import (
     CASCADES,
-    COARSE,
-    FINE,
     add_coarse_arguments,
     coarse_request,
     kind_of,

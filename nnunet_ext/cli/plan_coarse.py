@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from nnunet_ext.cascade.settings import Kind
     from nnunet_ext.planning.request import CoarseRequest
 
-COARSE, FINE = "3d_lowres", "3d_cascade_fullres"  # nnU-Net's names of the stages
 # Cascades by fine network: a trainer for each way to propose patches.
 CASCADES = {
     (trainer.network.rpartition(".")[2], trainer.cascade): trainer for trainer in TRAINERS if trainer.cascade

@@ -288,7 +288,8 @@ def _plain(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _described(report: RunReport, args: argparse.Namespace) -> dict[str, Any]:
-    import nnunetv2  # noqa: F401  # its version below, of the copy that ran
+    from importlib.metadata import version
+
     import torch
 
     import nnunet_ext
@@ -297,19 +298,13 @@ def _described(report: RunReport, args: argparse.Namespace) -> dict[str, Any]:
         **report.as_dict(),
         "versions": {
             "nnunet_ext": nnunet_ext.__version__,
-            "nnunetv2": _version("nnunetv2"),
+            "nnunetv2": version("nnunetv2"),
             "torch": torch.__version__,
             "python": sys.version.split()[0],
         },
         "device": args.device,
         "threads": torch.get_num_threads(),
     }
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)
 
 
 def _summary(report: RunReport, output: Path) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnunet_ext.cascade.settings import (
+    COARSE,
+    FINE,
     Proposals,
     RoiGroup,
     RoiProposals,
@@ -27,17 +29,23 @@ if TYPE_CHECKING:
 
     from nnunet_ext.planning.planner import FittedPlanner
 
-COARSE, FULL, FINE = "3d_lowres", "3d_fullres", "3d_cascade_fullres"
+FULL = "3d_fullres"
 
 
 def add_stages(
-    planner: FittedPlanner, plans: dict[str, Any], vanilla: Mapping[str, Any], file: Path
+    planner: FittedPlanner,
+    plans: dict[str, Any],
+    asked: CoarseRequest,
+    *,
+    vanilla: Mapping[str, Any],
+    file: Path,
 ) -> list[PlannedConfiguration]:
     """Write ``3d_lowres`` and ``3d_cascade_fullres`` into plans that have ``3d_fullres``.
 
     Args:
-        planner: that made the plans, asked for a cascade.
+        planner: that made the plans.
         plans: changed in place.
+        asked: what the stages are to be.
         vanilla: nnU-Net's own plan of ``3d_fullres``.
         file: where the plans will be written.
 
@@ -48,8 +56,6 @@ def add_stages(
         ValueError: the coarse spacing is finer than the full one; a group of labels that there are not.
         DoesNotFitError: the fine network does not fit.
     """
-    asked = planner.request.coarse
-    assert asked is not None
     configurations = plans["configurations"]
     configurations[FULL]["batch_dice"] = True  # as nnU-Net has it where there is a coarse stage
     coarse = _coarse_plan(planner, plans, asked, vanilla)

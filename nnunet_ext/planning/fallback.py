@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,16 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nnunet_ext.cascade.body import body_box
 from nnunet_ext.cascade.roi import group_mask, relative_center
 from nnunet_ext.cascade.settings import foreground_values
 from nnunet_ext.presets import INTENSITY, ct_channels
+from nnunet_ext.processes import for_each_case
 
 logger = logging.getLogger(__name__)
 
 Position = tuple[float, ...]
-CASES_A_PROCESS = 8  # a process takes seconds to start
 
 
 def fallback_positions(
@@ -58,13 +55,7 @@ def fallback_positions(
         groups={name: tuple(labels or foreground_values(dataset_json)) for name, labels in groups.items()},
     )
     files = [(name, case["images"][0], case["label"]) for name, case in sorted(cases.items())]
-    bar = partial(tqdm, total=len(files), desc="Where organs lie")
-    workers = min(processes, len(files) // CASES_A_PROCESS)
-    if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            found = list(bar(pool.map(work, files)))
-    else:
-        found = list(bar(map(work, files)))
+    found = for_each_case(work, files, processes=processes, description="Where organs lie")
     for _, error in found:
         if error:
             logger.warning("left out where organs lie: %s", error)

@@ -19,7 +19,8 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_ext.planning.coarse import COARSE, FINE, FULL, add_stages
+from nnunet_ext.cascade.settings import COARSE, FINE
+from nnunet_ext.planning.coarse import FULL, add_stages
 from nnunet_ext.planning.fitting import GIB, Fit, fit, kept_bytes, step_of_plan
 from nnunet_ext.planning.memory import TrainingStep
 from nnunet_ext.planning.peak import trace_peak_bytes
@@ -77,7 +78,7 @@ def plan(request: PlanRequest) -> Planned:
             PlannedConfiguration(name, fitted, vanilla, data, (file.parent / data).is_dir())
         )
     if request.coarse is not None:
-        configurations += add_stages(planner, plans, own[FULL], file)
+        configurations += add_stages(planner, plans, request.coarse, vanilla=own[FULL], file=file)
     write(plans, file)
     return Planned(file, tuple(configurations))
 
