@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> type[nnUNetTrainer]:
-    """The trainer class called ``name``; AttributeError, silently, for a name that is not ours."""
+    """The trainer class called ``name``; AttributeError, silently, for a name that is not ours.
+
+    Raises:
+        AttributeError: no trainer has the name; on standard error where it is a misspelt one of ours.
+        ImportError: it is ours, and cannot be loaded.
+    """
     try:
         parsed = parse(name)
     except MisspeltTrainerNameError as error:
@@ -29,9 +34,13 @@ def __getattr__(name: str) -> type[nnUNetTrainer]:
         raise AttributeError(str(error)) from error
     if parsed is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nnunet_ext.trainers.composition import trainer_class
+    try:
+        from nnunet_ext.trainers.composition import trainer_class
 
-    return trainer_class(parsed)
+        return trainer_class(parsed)
+    except AttributeError as error:
+        # Of a release of torch or nnU-Net that lacks something: hasattr would take it for a name not there.
+        raise ImportError(f"{name} cannot be loaded: {error}; run `nnunet_ext doctor`") from error
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pydoc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from nnunet_ext.trainers.checkpoints import SafeCheckpoints
@@ -14,6 +17,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_ext.networks import UNet
+
+# Keywords whose values are names of classes in the plans.
+_CLASSES = ("conv_op", "norm_op", "dropout_op", "nonlin")
+_DEPTH = ("n_conv_per_stage", "n_blocks_per_stage")
 
 
 class NetworkTrainer(
@@ -48,31 +55,47 @@ def builds(network: type[UNet], **options: bool) -> staticmethod[..., nn.Module]
             ValueError: the plans do not describe a U-Net, or have options that the network does not know.
         """
         arch_kwargs: dict[str, Any] = {**configuration_manager.network_arch_init_kwargs, **options}
-        _check_arch_kwargs(
-            network,
-            arch_kwargs,
-            source=f"{plans_manager.plans_name} ({configuration_manager.network_arch_class_name})",
-        )
-        built: nn.Module = get_network_from_plans(
-            f"{network.__module__}.{network.__qualname__}",
-            arch_kwargs,
-            configuration_manager.network_arch_init_kwargs_req_import,
-            num_input_channels,
-            num_output_channels,
-            allow_init=True,
-            deep_supervision=enable_deep_supervision,
-        )
+        classes = configuration_manager.network_arch_init_kwargs_req_import
+        planned = f"{plans_manager.plans_name} ({configuration_manager.network_arch_class_name})"
+        with _telling_of_plans(network, planned):
+            _check_arch_kwargs(network, arch_kwargs, classes=classes)
+            built: nn.Module = get_network_from_plans(
+                f"{network.__module__}.{network.__qualname__}",
+                arch_kwargs,
+                classes,
+                num_input_channels,
+                num_output_channels,
+                allow_init=True,
+                deep_supervision=enable_deep_supervision,
+            )
         return built
 
     return staticmethod(build_network_architecture)
 
 
-def _check_arch_kwargs(network: type[UNet], arch_kwargs: dict[str, Any], *, source: str) -> None:
-    known, required = network.plan_keywords()
-    unknown, missing = set(arch_kwargs) - known, required - set(arch_kwargs)
-    if unknown or missing:
+@contextmanager
+def _telling_of_plans(network: type[UNet], planned: str) -> Iterator[None]:
+    """Inside it, an error names the plans, and what to do."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:  # also of a layer that does not take what the plans say
         raise ValueError(
-            f"{network.__name__} cannot be built from the plans {source}: missing {sorted(missing)}, unknown "
-            f"{sorted(unknown)} in arch_kwargs. Use plans of nnU-Net's default or ResEnc planners, or plans "
-            f"made for {network.__name__}."
-        )
+            f"{network.__name__} cannot be built from the plans {planned}: {error}. Use plans of nnU-Net's "
+            f"default or ResEnc planners, or plans made for {network.__name__}."
+        ) from error
+
+
+def _check_arch_kwargs(network: type[UNet], arch_kwargs: dict[str, Any], *, classes: Sequence[str]) -> None:
+    """Raise ValueError for what cannot be built, or would be built otherwise than the plans say."""
+    known, required = network.plan_keywords()
+    unknown, missing = set(arch_kwargs) - known, (required | set(classes)) - set(arch_kwargs)
+    if unknown or missing:
+        raise ValueError(f"missing {sorted(missing)}, unknown {sorted(unknown)} in arch_kwargs")
+    depth = [key for key in _DEPTH if arch_kwargs.get(key) is not None]
+    if len(depth) != 1:
+        raise ValueError(f"expected one of {' and '.join(_DEPTH)} in arch_kwargs, got {depth}")
+    # nnU-Net takes a class that it does not find for none, and would train without normalization.
+    named = {key: arch_kwargs[key] for key in _CLASSES if isinstance(arch_kwargs.get(key), str)}
+    lost = {key: name for key, name in named.items() if key not in classes or pydoc.locate(name) is None}
+    if lost:
+        raise ValueError(f"expected classes that exist, listed in _kw_requires_import, got {lost}")

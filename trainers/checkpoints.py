@@ -33,6 +33,7 @@ class SafeCheckpoints(nnUNetTrainer):
         super().save_checkpoint(partial)
         # No file appears on other ranks or with --disable_checkpointing.
         if self.local_rank == 0 and not self.disable_checkpointing:
-            with open(partial, "rb") as file:
+            # Windows flushes only what is open for writing.
+            with open(partial, "r+b") as file:
                 os.fsync(file.fileno())
             os.replace(partial, filename)

@@ -22,14 +22,22 @@ class KnownFolds(nnUNetTrainer):
         """As nnU-Net's.
 
         Raises:
-            ValueError: the splits have no such fold.
+            ValueError: the splits have no such fold, or there are too few cases to make splits of.
         """
         file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
         folds = len(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else DEFAULT_FOLDS
-        if isinstance(self.fold, int) and self.fold >= folds:
+        if isinstance(self.fold, int) and not 0 <= self.fold < folds:
             raise ValueError(
                 f"expected a fold from 0 to {folds - 1}, as {file} has them, or all; got {self.fold}. "
                 "nnU-Net would draw a random split of the cases, with patients on both sides"
             )
-        split: tuple[list[str], list[str]] = super().do_split()
+        try:
+            split: tuple[list[str], list[str]] = super().do_split()
+        except ValueError as error:
+            if file.is_file():
+                raise
+            raise ValueError(
+                f"expected at least {DEFAULT_FOLDS} cases, of which nnU-Net makes as many folds ({error}); "
+                f"train the fold all, or write splits of your own to {file}"
+            ) from error
         return split

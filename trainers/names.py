@@ -132,13 +132,15 @@ _LOOSE_TOKEN = "|".join(
     rf"\d+{modifier.keyword.rstrip('s')}s?" if modifier.takes_number else modifier.keyword
     for modifier in sorted(MODIFIERS, key=lambda m: len(m.token), reverse=True)
 )
+# Plain letters and digits: other scripts have some that count as the same.
+_LETTERS = re.IGNORECASE | re.ASCII
 
 
 def _modifiers_of(rest: str) -> list[AppliedModifier] | None:
     """The modifiers in the rest of a name, in the order written; None where something else stands there."""
-    if not re.fullmatch(rf"(?:_?(?:{_LOOSE_TOKEN}))*", rest, re.IGNORECASE):
+    if not re.fullmatch(rf"(?:_?(?:{_LOOSE_TOKEN}))*", rest, _LETTERS):
         return None
-    tokens: list[str] = re.findall(_LOOSE_TOKEN, rest, re.IGNORECASE)
+    tokens: list[str] = re.findall(_LOOSE_TOKEN, rest, _LETTERS)
     return [_modifier_of(token) for token in tokens]
 
 

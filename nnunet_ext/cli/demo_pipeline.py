@@ -22,6 +22,7 @@ from nnunet_ext.cli.demo_clinic import (
 from nnunet_ext.cli.demo_recipe import RECIPES, EpochProgress, Recipe
 from nnunet_ext.cli.steps import (
     StepFailedError,
+    exported,
     nnunet_environment,
     run_command,
 )
@@ -60,12 +61,13 @@ def run_demo(*, out: Path, size: str, fresh: bool, say: Say) -> dict[str, object
     say("# nnU-Net's folders of this demo; type these lines first to run a step yourself")
     for name, value in exports.items():
         say(f"export {name}={shlex.quote(value)}")
-    write_patients(workplace, recipe=recipe, say=say)
-    convert_patients(workplace, say=say)
-    _plan_step(workplace, environment=environment, say=say)
-    _train_step(workplace, recipe=recipe, environment=environment, say=say)
-    _predict_step(workplace, recipe=recipe, environment=environment, say=say)
-    export_structures(workplace, say=say)
+    with exported(exports):  # our verbs look at nnU-Net's folders too
+        write_patients(workplace, recipe=recipe, say=say)
+        convert_patients(workplace, say=say)
+        _plan_step(workplace, environment=environment, say=say)
+        _train_step(workplace, recipe=recipe, environment=environment, say=say)
+        _predict_step(workplace, recipe=recipe, environment=environment, say=say)
+        export_structures(workplace, say=say)
     return _report(workplace, size=size, say=say)
 
 
@@ -78,7 +80,7 @@ def _open_workplace(workplace: Workplace, *, recipe: Recipe, fresh: bool) -> Non
         if record_file.is_file():
             if fresh:
                 workplace.clear()
-            elif json.loads(record_file.read_text(encoding="utf-8")) != record:
+            elif _recorded(record_file) != record:
                 raise EnvironmentProblemError(
                     f"{workplace.root} holds a demo of another size or version; start over with --fresh or "
                     "choose another --out"
@@ -95,6 +97,14 @@ def _open_workplace(workplace: Workplace, *, recipe: Recipe, fresh: bool) -> Non
         raise EnvironmentProblemError(
             f"cannot use {workplace.root}: {error}; choose a folder that you may write to with --out"
         ) from error
+
+
+def _recorded(file: Path) -> object:
+    """What a demo's record says; None where it says nothing."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
 
 
 def _plan_step(workplace: Workplace, *, environment: Mapping[str, str], say: Say) -> None:

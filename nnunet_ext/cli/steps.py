@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from nnunet_ext.cli.hook_variable import entries
@@ -54,6 +54,27 @@ def nnunet_environment(
         if not key.startswith("nnUNet_") or key.startswith("nnUNet_ext_")
     }
     return exports, {**CPU_SETTINGS, **kept, **exports, "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def exported(variables: Mapping[str, str]) -> Iterator[None]:
+    """Inside it this process has these variables, as if the user had exported them before typing a verb.
+
+    Example:
+        >>> with exported({"nnUNet_raw": "/demo/raw"}):
+        ...     os.environ["nnUNet_raw"]
+        '/demo/raw'
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def run_command(

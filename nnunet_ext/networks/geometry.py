@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -49,8 +49,8 @@ class PlannedGeometry:
             >>> geometry.strides, geometry.output_scales()
             (((1, 1), (2, 1)), [[1.0, 1.0]])
         """
-        if n_stages < 1:
-            raise ValueError(f"n_stages must be at least 1, got {n_stages}")
+        if not _is_count(n_stages):
+            raise ValueError(f"n_stages must be a whole number of 1 or more, got {n_stages!r}")
         geometry = cls(
             features=_per_level("features_per_stage", features, n_stages),
             kernel_sizes=_per_level_and_axis("kernel_sizes", kernel_sizes, n_stages=n_stages, dim=dim),
@@ -138,17 +138,21 @@ def feature_map_sizes(input_size: Sequence[int], strides: Sequence[Sequence[int]
     return sizes
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def _per_level(name: str, value: int | Sequence[int], levels: int) -> tuple[int, ...]:
-    values = (value,) * levels if isinstance(value, int) else tuple(value)
-    if len(values) != levels or any(not isinstance(v, int) or v < 1 for v in values):
-        raise ValueError(f"{name} must be {levels} whole numbers of 1 or more, got {value}")
+    values = tuple(value) if isinstance(value, Iterable) else (value,) * levels
+    if len(values) != levels or not all(_is_count(v) for v in values):
+        raise ValueError(f"{name} must be {levels} whole numbers of 1 or more, got {value!r}")
     return values
 
 
 def _per_level_and_axis(
     name: str, value: int | Sequence[int | Sequence[int]], *, n_stages: int, dim: int
 ) -> tuple[tuple[int, ...], ...]:
-    levels: Sequence[int | Sequence[int]] = [value] * n_stages if isinstance(value, int) else value
+    levels = tuple(value) if isinstance(value, Iterable) else (value,) * n_stages
     if len(levels) != n_stages:
-        raise ValueError(f"{name} must have {n_stages} entries, one a level, got {value}")
+        raise ValueError(f"{name} must have {n_stages} entries, one a level, got {value!r}")
     return tuple(_per_level(f"each entry of {name}", level, dim) for level in levels)

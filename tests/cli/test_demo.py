@@ -157,6 +157,10 @@ def test_demo_of_another_size_is_refused(fake_nnunet: Path, caplog: pytest.LogCa
     assert run("--out", str(out)) == 0
     assert run("--out", str(out), "--size", "full") == 2
     assert "--fresh" in caplog.text
+    caplog.clear()
+    (out / "demo.json").write_text("{")
+    assert run("--out", str(out)) == 2
+    assert "--fresh" in caplog.text
 
 
 def test_missing_nnunet_gives_exit_code_2(
@@ -168,6 +172,21 @@ def test_missing_nnunet_gives_exit_code_2(
         assert run("--out", str(tmp_path / "demo")) == 2
     assert "pip install" in caplog.text
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_dataset_of_the_users_under_the_demos_name_is_not_looked_at(
+    fake_nnunet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = fake_nnunet / "preprocessed"
+    splits = theirs / demo_clinic.DATASET / "splits_final.json"
+    splits.parent.mkdir(parents=True)
+    splits.write_text("[]")
+    monkeypatch.setenv("nnUNet_preprocessed", str(theirs))
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    assert run("--out", str(fake_nnunet / "demo")) == 0
+    assert splits.read_text() == "[]"
+    assert os.environ["nnUNet_preprocessed"] == str(theirs)
+    assert "nnUNet_raw" not in os.environ
 
 
 def test_environment_is_the_demos_own() -> None:

@@ -80,3 +80,42 @@ def test_initialization_keeps_attention_open_and_features_of_unit_size() -> None
     biases = [m.bias.detach() for m in network.modules() if getattr(m, "bias", None) is not None]
     assert biases
     assert all(float(bias.abs().max()) == 0 for bias in biases)
+
+
+def weights_of_block(name: str, channels_in: int, channels: int) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of a RAS block that changes the number of channels, on a plan with biases."""
+    inner = max(1, channels // 4)  # fixed by docs/benchmarks/ras_attention_reduction.md
+    pairs = {
+        "conv1": (channels_in, channels),
+        "conv2": (channels, channels),
+        "attention.squeeze": (channels, inner),
+        "attention.excite": (inner, channels),
+    }
+    shapes: dict[str, tuple[int, ...]] = {}
+    for pair, (before, after) in pairs.items():
+        shapes[f"{name}.{pair}.in_plane.weight"] = (after, before, 1, 3, 3)
+        shapes[f"{name}.{pair}.through_plane.weight"] = (after, after, 3, 1, 1)
+        shapes[f"{name}.{pair}.through_plane.bias"] = (after,)
+    shapes[f"{name}.shortcut.0.weight"] = (channels, channels_in, 1, 1, 1)
+    vectors = ("act1.0.weight", "act1.0.bias", "act2.0.weight", "act2.0.bias")
+    for key in (*vectors, "shortcut.0.bias", "shortcut.1.weight", "shortcut.1.bias"):
+        shapes[f"{name}.{key}"] = (channels,)
+    return shapes
+
+
+def test_the_checkpoint_format() -> None:
+    """Users' models hold these keys and shapes: they are never changed."""
+    network = build(RASUNet, stages(3), deep_supervision=False)
+    expected = {
+        **weights_of_block("encoder.stages.0.block", 1, 4),
+        **weights_of_block("encoder.stages.1.block", 4, 8),
+        **weights_of_block("encoder.stages.2.block", 8, 16),
+        **weights_of_block("decoder.stages.0", 16, 8),
+        **weights_of_block("decoder.stages.1", 8, 4),
+    }
+    for place, (deep, skip) in enumerate([(16, 8), (8, 4)]):
+        expected[f"decoder.fusions.{place}.upsample.weight"] = (deep, skip, 2, 2, 2)
+        expected[f"decoder.fusions.{place}.upsample.bias"] = (skip,)
+        expected[f"decoder.seg_layers.{place}.weight"] = (3, skip, 1, 1, 1)
+        expected[f"decoder.seg_layers.{place}.bias"] = (3,)
+    assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == expected

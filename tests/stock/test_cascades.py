@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunet_ext.trainers.registry import TRAINERS
 from nnunet_home import NnunetHome, write_dataset
 
 pytestmark = [pytest.mark.stock, pytest.mark.long]
@@ -35,13 +36,21 @@ ISOTROPIC = Cascade(
 ANISOTROPIC = Cascade(
     "nnUNetTrainerROICascade", "ResUNet", "regions", (12, 48, 48), (3, 1, 1), (3, 2, 2), (8, 32, 32)
 )
+WHOLE_HEART = Cascade(
+    "nnUNetTrainerROICascadeMAUNet", "MAUNet", "plain", (32, 32, 32), (1, 1, 1), (2, 2, 2), (16, 16, 16)
+)
+
+
+def test_every_cascade_is_here() -> None:
+    trained = {cascade.trainer for cascade in (ISOTROPIC, ANISOTROPIC, WHOLE_HEART)}
+    assert trained == {trainer.name for trainer in TRAINERS if trainer.cascade}
 
 
 def labels_in(file: Path) -> np.ndarray:
     return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
 
 
-@pytest.mark.parametrize("cascade", [ISOTROPIC, ANISOTROPIC], ids=["isotropic", "anisotropic"])
+@pytest.mark.parametrize("cascade", [ISOTROPIC, ANISOTROPIC, WHOLE_HEART], ids=lambda c: c.trainer)
 def test_life_of_a_cascade(cascade: Cascade, tmp_path: Path) -> None:
     home = NnunetHome(tmp_path).create()
     dataset = "Dataset930_cascade"

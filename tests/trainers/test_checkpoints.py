@@ -61,6 +61,21 @@ def test_a_failing_save_leaves_the_last_checkpoint(
     assert path.read_bytes() == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="looks at the file's mode as POSIX has it")
+def test_a_checkpoint_is_flushed_through_a_file_open_for_writing(
+    preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses to flush any other."""
+    import fcntl
+
+    trainer = make_trainer(preprocessed, NAME, dataset="Dataset901_plain", monkeypatch=monkeypatch)
+    trainer.initialize()
+    modes = []
+    monkeypatch.setattr(os, "fsync", lambda file: modes.append(fcntl.fcntl(file, fcntl.F_GETFL)))
+    trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))
+    assert [mode & os.O_ACCMODE for mode in modes] == [os.O_RDWR]
+
+
 def test_what_a_killed_save_left_is_removed_at_the_next_start(
     preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,8 @@ NAME = "nnUNetTrainerRASUNet"
 
 
 @pytest.mark.parametrize(
-    ("made", "fold", "known"), [(2, 1, True), (2, 2, False), (None, 4, True), (None, 5, False)]
+    ("made", "fold", "known"),
+    [(2, 1, True), (2, 2, False), (2, -1, False), (None, 4, True), (None, 5, False)],
 )
 def test_only_folds_of_the_file_are_trained(
     own_copy: NnunetHome, monkeypatch: pytest.MonkeyPatch, made: int | None, fold: int, known: bool

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nnunet_ext.trainers import composition
 from nnunet_ext.trainers.registry import TRAINERS, hook_folder
 
 from nnunet_ext import trainers
@@ -138,6 +139,20 @@ def test_refusals_reach_the_user_through_nnunet(tmp_path: Path) -> None:
         assert any(line.startswith(name) and reason in line for line in complaints.splitlines())
     assert "OfNobody" not in complaints
     assert "Sharp" not in complaints
+
+
+def test_a_trainer_that_cannot_be_loaded_is_not_a_name_that_nobody_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """nnU-Net asks with hasattr, which hides every AttributeError."""
+
+    def lacking(_name: object) -> None:
+        raise AttributeError("module 'torch' has no attribute 'something new'")
+
+    monkeypatch.setattr(composition, "trainer_class", lacking)
+    with pytest.raises(ImportError, match=r"nnUNetTrainerRASUNet cannot be loaded: .*something new"):
+        hasattr(trainers, "nnUNetTrainerRASUNet")
+    assert not hasattr(trainers, "nnUNetTrainerOfNobody")
 
 
 def test_pointing_at_the_trainers_folder_says_so(tmp_path: Path) -> None:

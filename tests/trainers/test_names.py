@@ -96,6 +96,8 @@ def test_a_misspelt_name_is_told_the_canonical_one(name: str, canonical: str) ->
         (f"{OURS}_5epochs_NoMirorring", "modifier that does not exist in '5epochs_NoMirorring'"),
         (f"{OURS}_-5epochs", "modifier that does not exist"),
         (f"{OURS}_epochs", "modifier that does not exist"),
+        (f"{OURS}_5epoch\N{LATIN SMALL LETTER LONG S}", "modifier that does not exist"),
+        (f"{OURS}_\N{ARABIC-INDIC DIGIT FIVE}epochs", "modifier that does not exist"),
         (f"{OURS}_", "modifier that does not exist"),
     ],
 )

@@ -218,7 +218,16 @@ def _vandalise(change: dict[str, Any]) -> Any:
     [
         ({"strides": None}, r"missing \['strides'\]"),
         ({"vision_transformer_depth": 12}, r"unknown \['vision_transformer_depth'\]"),
-        ({"features_per_stage": [8]}, "features_per_stage must be"),
+        (
+            {"features_per_stage": [8]},
+            r"RASUNet .* nnUNetPlans .* features_per_stage must be .* Use plans of",
+        ),
+        ({"norm_op": None}, r"missing \['norm_op'\]"),
+        ({"norm_op": "torch.nn.InstanceNorm3D"}, r"classes that exist.*'norm_op': 'torch.nn.InstanceNorm3D'"),
+        ({"conv_op": "torch.nn.Conv3D"}, r"classes that exist.*'conv_op': 'torch.nn.Conv3D'"),
+        ({"norm_op_kwargs": {"epsilon": 1}}, "RASUNet .* nnUNetPlans .* 'epsilon'.* Use plans of"),
+        ({"n_conv_per_stage": None}, r"one of n_conv_per_stage and n_blocks_per_stage .* got \[\]"),
+        ({"n_blocks_per_stage": [1]}, r"one of .* got \['n_conv_per_stage', 'n_blocks_per_stage'\]"),
     ],
 )
 def test_corrupt_plans_are_refused(
@@ -232,6 +241,23 @@ def test_corrupt_plans_are_refused(
         change_plans=_vandalise(change),
     )
     with pytest.raises(ValueError, match=message):
+        trainer.initialize()
+
+
+def test_a_class_that_the_plans_do_not_import_is_refused(
+    preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget_the_norm(plans: dict[str, Any]) -> None:
+        plans["configurations"]["3d_fullres"]["architecture"]["_kw_requires_import"].remove("norm_op")
+
+    trainer = make_trainer(
+        preprocessed,
+        "nnUNetTrainerRASUNet",
+        dataset="Dataset901_plain",
+        monkeypatch=monkeypatch,
+        change_plans=forget_the_norm,
+    )
+    with pytest.raises(ValueError, match=r"listed in _kw_requires_import, got \{'norm_op'"):
         trainer.initialize()
 
 
