@@ -10,174 +10,85 @@ Paper 000's comparison at an equal budget of iterations, and what looking along 
 - tiled patches: AGUNet in patches of 32^3 anywhere, without a coarse stage;
 - the same fine network and weights over the whole image (`--everywhere`).
 
-All through commands that a user types; what is finished is not run again. Two folds: the fine stage needs
-coarse predictions of both. Predictions are of phantoms that nobody has trained on, without mirroring, at step
-0.5. Prints a table of Dice, clDice, recall and precision (means over test cases) and of seconds a case.
+All through commands that a user types; what is finished is not run again. Predictions are of phantoms that
+nobody has trained on, without mirroring, at step 0.5. Prints a table of Dice, clDice, recall and precision
+(means over test cases) and of seconds a case.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
-import os
-import platform
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-from nnunet_ext.trainers.registry import hook_folder
+from typed_commands import Work, print_machine, seconds_a_case
 
-from nnunet_ext.commands import CPU_SETTINGS
 from nnunet_ext.phantoms.coronary import make_coronary
 
-NUMBER, NAME = 961, "Dataset961_CoronaryPhantom"
 SPACING_MM = (0.5, 0.35, 0.35)
 CASCADE, TILED, SLICES = "nnUNetTrainerSkeletonCascade", "nnUNetTrainerAGUNet", "nnUNetTrainer"
 CASCADE_PLANS, TILED_PLANS = "nnUNetCoronaryCascadePlans", "nnUNetCoronaryTiledPlans"
 METRICS = ("Dice", "cl_dice", "recall", "precision")
 
 
-def environment(work: Path) -> dict[str, str]:
-    """nnU-Net's folders below ``work``, our trainers, and the settings for computing on a CPU."""
-    folders = {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
-    return {
-        **os.environ,
-        **CPU_SETTINGS,
-        **folders,
-        "nnUNet_extTrainer": str(hook_folder()),
-        "nnUNet_n_proc_DA": "2",
-        "nnUNet_def_n_proc": "2",
-    }
-
-
-def run_once(work: Path, name: str, *words: Any) -> None:
-    """Run a command into a log, unless it has ended well before."""
-    done = work / "done" / name
-    if done.exists():
-        return
-    done.parent.mkdir(exist_ok=True)
-    print("+", *words, file=sys.stderr, flush=True)
-    begin = time.perf_counter()
-    with (work / "done" / f"{name}.log").open("w") as log:
-        command = [str(Path(sys.executable).with_name(str(words[0]))), *map(str, words[1:])]
-        subprocess.run(command, env=environment(work), stdout=log, stderr=subprocess.STDOUT, check=True)
-    done.write_text(f"{time.perf_counter() - begin:.1f}")
-
-
-def write_phantoms(work: Path, *, cases: int, test_cases: int, size_vox: Sequence[int]) -> None:
-    """Training cases as nnU-Net's raw dataset, test cases beside it, two folds."""
-    raw = work / "raw" / NAME
-    folders = {True: (raw / "imagesTr", raw / "labelsTr"), False: (work / "images", work / "references")}
-    for seed in range(cases + test_cases):
-        images, labels = folders[seed < cases]
-        if (labels / f"coronary_{seed}.nii.gz").exists():
+def write_phantoms(work: Work, *, cases: int, test_cases: int, size_vox: Sequence[int]) -> None:
+    """Training and test cases; those that are there are kept."""
+    names = [f"coronary_{seed}" for seed in range(cases + test_cases)]
+    for seed, name in enumerate(names):
+        if any(work.folder.glob(f"**/{name}.nii.gz")):
             continue
         print(f"phantom {seed}", file=sys.stderr, flush=True)
         patient = make_coronary(seed=seed, size_vox=size_vox, spacing_mm=SPACING_MM)
-        for array, file in (
-            (patient.reference.image, images / f"coronary_{seed}_0000.nii.gz"),
-            (patient.label, labels / f"coronary_{seed}.nii.gz"),
-        ):
-            image = sitk.GetImageFromArray(array)
-            image.SetSpacing([float(s) for s in reversed(SPACING_MM)])
-            file.parent.mkdir(parents=True, exist_ok=True)
-            sitk.WriteImage(image, str(file))
-    description = {
-        "channel_names": {"0": "CT"},
-        "labels": {"background": 0, "coronary_artery": 1},
-        "numTraining": cases,
-        "file_ending": ".nii.gz",
-    }
-    (raw / "dataset.json").write_text(json.dumps(description))
-    names = [f"coronary_{seed}" for seed in range(cases)]
-    splits = [{"train": names[1 - f :: 2], "val": names[f::2]} for f in (0, 1)]
-    (raw / "splits_final.json").write_text(json.dumps(splits))
+        work.write_case(patient, name, train=seed < cases)
+    work.describe(channels=["CT"], labels={"background": 0, "coronary_artery": 1}, cases=names[:cases])
 
 
-def plan_and_preprocess(work: Path, *, grid: Sequence[int], patch: int, batch: int, memory_gb: float) -> None:
+def plan(work: Work, *, grid: Sequence[int], patch: int, batch: int, memory_gb: float) -> None:
     """Fingerprint, nnU-Net's plans, ours, and the data of all of them."""
-    memory = ("--match-vanilla-gb", memory_gb)
-    run_once(work, "fingerprint", "nnUNetv2_extract_fingerprint", "-d", NUMBER, "-np", 2)
-    run_once(work, "plan", "nnUNetv2_plan_experiment", "-d", NUMBER, "-gpu_memory_target", memory_gb)
-    shape = (patch,) * 3
-    ours = ("nnunet_ext", "plan", NUMBER, "--network", "AGUNet", *memory, "--batch-size", batch)
-    cascade = ("--coarse", "--coarse-grid", *grid, "--fine-patch", *shape, "--plans-name", CASCADE_PLANS)
-    run_once(work, "plan-cascade", *ours, *cascade)
-    run_once(work, "plan-tiled", *ours, "--patch-size", *shape, "--plans-name", TILED_PLANS)
-    for plans, configurations in (
-        ("nnUNetPlans", ("2d", "3d_fullres")),
-        (CASCADE_PLANS, ("3d_lowres", "3d_fullres")),
-        (TILED_PLANS, ("3d_fullres",)),
-    ):
-        for configuration in configurations:
-            content = json.loads((work / "preprocessed" / NAME / f"{plans}.json").read_text())
-            data = content["configurations"][configuration]["data_identifier"]
-            options = ("-d", NUMBER, "-plans_name", plans, "-c", configuration, "-np", 1)
-            run_once(work, f"preprocess-{data}", "nnUNetv2_preprocess", *options)
+    work.once("fingerprint", "nnUNetv2_extract_fingerprint", "-d", work.number, "-np", 2)
+    work.once("plan", "nnUNetv2_plan_experiment", "-d", work.number, "-gpu_memory_target", memory_gb)
+    shape, memory = (patch,) * 3, ("--match-vanilla-gb", memory_gb)
+    ours = ("nnunet_ext", "plan", work.number, "--network", "AGUNet", *memory, "--batch-size", batch)
+    stages = ("--coarse", "--coarse-grid", *grid, "--fine-patch", *shape, "--plans-name", CASCADE_PLANS)
+    work.once("plan-cascade", *ours, *stages)
+    work.once("plan-tiled", *ours, "--patch-size", *shape, "--plans-name", TILED_PLANS)
+    work.preprocess("nnUNetPlans", "2d", "3d_fullres")
+    work.preprocess(CASCADE_PLANS, "3d_lowres", "3d_fullres")
+    work.preprocess(TILED_PLANS, "3d_fullres")
 
 
-def train(work: Path, budget: str) -> None:
-    """Both folds of the coarse stage, and fold 0 of everything else."""
+def train_and_predict(work: Work, budget: str) -> dict[str, dict[str, Any]]:
+    """Both folds of the coarse stage, fold 0 of the rest; every way over the test cases."""
+    cascade, tiled, slices = (f"{name}_{budget}_NoMirroring" for name in (CASCADE, TILED, SLICES))
     for trainer, plans, configuration, fold in (
-        (CASCADE, CASCADE_PLANS, "3d_lowres", 0),
-        (CASCADE, CASCADE_PLANS, "3d_lowres", 1),
-        (CASCADE, CASCADE_PLANS, "3d_cascade_fullres", 0),
-        (TILED, TILED_PLANS, "3d_fullres", 0),
-        (SLICES, "nnUNetPlans", "2d", 0),
+        (cascade, CASCADE_PLANS, "3d_lowres", 0),
+        (cascade, CASCADE_PLANS, "3d_lowres", 1),
+        (cascade, CASCADE_PLANS, "3d_cascade_fullres", 0),
+        (tiled, TILED_PLANS, "3d_fullres", 0),
+        (slices, "nnUNetPlans", "2d", 0),
     ):
-        name = f"{trainer}_{budget}_NoMirroring"
-        command = ("nnUNetv2_train", NUMBER, configuration, fold, "-p", plans, "-tr", name, "-device", "cpu")
-        model = work / "results" / NAME / f"{name}__{plans}__{configuration}" / f"fold_{fold}"
-        more = ("--c",) if any(model.glob("checkpoint_*.pth")) else ()
-        run_once(work, f"train-{trainer}-{configuration}-{fold}", *command, *more)
-
-
-def predict(work: Path, budget: str) -> dict[str, dict[str, Any]]:
-    """Every way over the test cases: metrics and seconds."""
-    ways = {
-        "two stages": (CASCADE, CASCADE_PLANS, "3d_cascade_fullres", ()),
-        "its fine network everywhere": (CASCADE, CASCADE_PLANS, "3d_cascade_fullres", ("--everywhere",)),
-        "direct (coarse alone)": (CASCADE, CASCADE_PLANS, "3d_lowres", ()),
-        "tiled patches": (TILED, TILED_PLANS, "3d_fullres", ()),
-        "slices (2d)": (SLICES, "nnUNetPlans", "2d", ()),
+        work.train(trainer, plans, configuration, fold)
+    fine = {"trainer": cascade, "plans": CASCADE_PLANS, "configuration": "3d_cascade_fullres"}
+    ways: dict[str, dict[str, Any]] = {
+        "two stages": fine,
+        "its fine network everywhere": {**fine, "more": ("--everywhere",)},
+        "direct (coarse alone)": {**fine, "configuration": "3d_lowres"},
+        "tiled patches": {"trainer": tiled, "plans": TILED_PLANS, "configuration": "3d_fullres"},
+        "slices (2d)": {"trainer": slices, "plans": "nnUNetPlans", "configuration": "2d"},
     }
-    found = {}
-    for way, (trainer, plans, configuration, more) in ways.items():
-        name = way.split(" (")[0].replace(" ", "-")
-        out, report, scores = (work / kind / name for kind in ("predicted", "reports", "scores"))
-        for folder in (report, scores):
-            folder.parent.mkdir(exist_ok=True)
-        model = work / "results" / NAME / f"{trainer}_{budget}_NoMirroring__{plans}__{configuration}"
-        options = ("-f", 0, "--device", "cpu", "--threads", 2, "--report", report, "--no-pbar", *more)
-        command = ("nnunet_ext", "predict", "-i", work / "images", "-o", out, "-m", model, *options)
-        run_once(work, f"predict-{name}", *command)
-        judged = ("nnunet_ext", "evaluate", out, work / "references", "--tubular", "--json", scores)
-        run_once(work, f"evaluate-{name}", *judged)
-        found[way] = {"report": json.loads(report.read_text()), "scores": json.loads(scores.read_text())}
-    return found
+    return {way: work.predict(way, **model) for way, model in ways.items()}
 
 
 def print_table(found: dict[str, dict[str, Any]]) -> None:
     """One line a way."""
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores", end="")
-    print(*(f", {name} {importlib.metadata.version(name)}" for name in ("nnunetv2", "torch")), sep="")
+    print_machine()
     print(f"{'':<30}" + "".join(f"{name:>10}" for name in METRICS) + f"{'tiles':>8}   seconds a case")
     for way, result in found.items():
         (mean,) = result["scores"]["mean"].values()
-        cases = result["report"]["cases"]
-        parts = {
-            part: np.mean([case["seconds"].get(part, 0.0) for case in cases]) for part in cases[0]["seconds"]
-        }
-        tiles = np.mean([case["tiles"] for case in cases])
-        shown = ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts.items())
         scores = "".join(f"{mean.get(name, float('nan')):>10.4f}" for name in METRICS)
-        print(f"{way:<30}{scores}{tiles:>8.0f}   {sum(parts.values()):.1f} ({shown})")
+        print(f"{way:<30}{scores}{seconds_a_case(result)}")
 
 
 def main() -> None:
@@ -195,13 +106,10 @@ def main() -> None:
     parser.add_argument("--memory-gb", type=float, default=2.0, help="target of nnU-Net's own plans (2)")
     parser.add_argument("--budget", default="10epochs_25iters", help="of every training")
     args = parser.parse_args()
-    args.work = args.work.resolve()
-    write_phantoms(args.work, cases=args.cases, test_cases=args.test_cases, size_vox=args.size_vox)
-    plan_and_preprocess(
-        args.work, grid=args.coarse_grid, patch=args.patch, batch=args.batch, memory_gb=args.memory_gb
-    )
-    train(args.work, args.budget)
-    print_table(predict(args.work, args.budget))
+    work = Work(args.work.resolve(), 961, "Dataset961_CoronaryPhantom")
+    write_phantoms(work, cases=args.cases, test_cases=args.test_cases, size_vox=args.size_vox)
+    plan(work, grid=args.coarse_grid, patch=args.patch, batch=args.batch, memory_gb=args.memory_gb)
+    print_table(train_and_predict(work, args.budget))
 
 
 if __name__ == "__main__":
