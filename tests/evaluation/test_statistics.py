@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, wilcoxon
 
 from nnunet_ext.evaluation.ranking import rank
 from nnunet_ext.evaluation.statistics import Comparison, aligned, compare, corrected
@@ -94,6 +96,16 @@ def test_holm_in_closed_form() -> None:
     ps = [0.01, 0.04, 0.03, 0.005]
     family = corrected([Comparison(**{**vars(base), "p_patients": p}) for p in ps])
     assert [c.p_holm for c in family] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@pytest.mark.parametrize("patients", [2, 5, 8, 14])
+def test_wilcoxon_is_scipy_s_with_ties_and_without_a_difference(patients: int) -> None:
+    """Of few patients all signs are tried in another way."""
+    ours = np.random.default_rng(patients).integers(-3, 4, patients) / 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = wilcoxon(ours, zero_method="pratt").pvalue
+    assert compare(ours, np.zeros(patients)).p_patients == pytest.approx(expected, abs=1e-12)
 
 
 def test_effect_size_in_closed_form() -> None:
