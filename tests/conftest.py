@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from nnunet_home import NnunetHome, write_dataset
 from shared_datasets import DATASETS
@@ -42,28 +43,38 @@ def _away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def preprocessed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of the shared home, with the plain dataset planned and preprocessed by stock commands."""
-    home = NnunetHome(tmp_path_factory.mktemp("nnunet")).create()
-    write_dataset(home, DATASETS["plain"])
-    # One process for everything: each imports nnU-Net for itself.
-    processes = ("-npfp", "1", "-np", "1", "1")
-    home.run("nnUNetv2_plan_and_preprocess", "-d", "901", "-c", "2d", "3d_fullres", *processes)
-    _keep_few_features(home.root / "preprocessed" / DATASETS["plain"] / "nnUNetPlans.json")
-    return home.root
+    """Root of a home that all workers share, with the plain dataset preprocessed by stock commands."""
+    root = _for_all_workers(tmp_path_factory) / "nnunet"
+    with FileLock(f"{root}.lock"):
+        if not root.exists():
+            home = NnunetHome(root.with_name("nnunet-unfinished")).create()
+            write_dataset(home, DATASETS["plain"])
+            # One process for everything: each imports nnU-Net for itself.
+            processes = ("-npfp", "1", "-np", "1", "1")
+            home.run("nnUNetv2_plan_and_preprocess", "-d", "901", "-c", "2d", "3d_fullres", *processes)
+            _keep_few_features(home.root / "preprocessed" / DATASETS["plain"] / "nnUNetPlans.json")
+            home.root.rename(root)
+    return root
+
+
+def _for_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture
 def preprocessed(preprocessed_root: Path, tmp_path: Path, request: pytest.FixtureRequest) -> NnunetHome:
     """A home with one preprocessed dataset, "plain" unless the test's parameter says otherwise.
 
-    Raw and preprocessed data are shared, since stock planning and preprocessing take about 15 s; results are
+    Raw and preprocessed data are shared, since stock planning and preprocessing take about 30 s; results are
     the test's own.
     """
     labels = getattr(request, "param", "plain")
     home = NnunetHome(preprocessed_root)
-    if not (home.root / "preprocessed" / DATASETS[labels]).exists():
-        write_dataset(home, DATASETS[labels], labels=labels)
-        _preprocess_with_the_plain_plans(home, DATASETS[labels])
+    with FileLock(f"{preprocessed_root}.{labels}.lock"):
+        if not (home.root / "preprocessed" / DATASETS[labels]).exists():
+            write_dataset(home, DATASETS[labels], labels=labels)
+            _preprocess_with_the_plain_plans(home, DATASETS[labels])
     results = tmp_path / "results"
     results.mkdir()
     return NnunetHome(preprocessed_root, {"nnUNet_results": str(results)})

@@ -1,9 +1,10 @@
-"""One network trained in two gloo processes; spawned workers import it by this module's name."""
+"""Networks trained in two gloo processes; spawned workers import them by this module's name."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -67,15 +68,16 @@ def train_two_steps(network: nn.Module, name: str, image: torch.Tensor, *, ddp: 
         loss_of(name, outputs=len(outputs), ddp=ddp)(outputs, targets_for(outputs, image)).backward()
 
 
-def _worker(rank: int, name: str, shape: Shape, folder: str) -> None:
+def _worker(rank: int, pairs: Sequence[tuple[str, Shape]], folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    network = without_dropout(build(getattr(networks, name), shape, deep_supervision=True))
-    parallel = DistributedDataParallel(network)
-    half = shape.batch(BATCH)[rank * BATCH // 2 : (rank + 1) * BATCH // 2]
-    train_two_steps(parallel, name, half, ddp=True)
-    if rank == 0:
-        torch.save(gradients(parallel), f"{folder}/gradients.pth")
+    for number, (name, shape) in enumerate(pairs):
+        network = without_dropout(build(getattr(networks, name), shape, deep_supervision=True))
+        parallel = DistributedDataParallel(network)
+        half = shape.batch(BATCH)[rank * BATCH // 2 : (rank + 1) * BATCH // 2]
+        train_two_steps(parallel, name, half, ddp=True)
+        if rank == 0:
+            torch.save(gradients(parallel), f"{folder}/{number}.pth")
     dist.destroy_process_group()
     _end_without_finalization()
 
@@ -88,11 +90,12 @@ def _end_without_finalization() -> None:
     os._exit(0)
 
 
-def gradients_of_two_processes(name: str, shape: Shape, folder: str) -> dict[str, torch.Tensor]:
-    """Gradients after two steps under DDP, each process with half of the batch."""
-    mp.spawn(_worker, args=(name, shape, folder), nprocs=2)
-    loaded: dict[str, torch.Tensor] = torch.load(f"{folder}/gradients.pth")
-    return loaded
+def gradients_of_two_processes(
+    pairs: Sequence[tuple[str, Shape]], folder: str
+) -> list[dict[str, torch.Tensor]]:
+    """Gradients of each network after two steps under DDP, each process with half of the batch."""
+    mp.spawn(_worker, args=(pairs, folder), nprocs=2)
+    return [torch.load(f"{folder}/{number}.pth") for number in range(len(pairs))]
 
 
 def gradients_of_one_process(name: str, shape: Shape) -> dict[str, torch.Tensor]:

@@ -281,7 +281,7 @@ def test_a_process_prepares_the_same_and_its_death_costs_one_case(
 
 def test_killed_and_typed_again(images: Path, tmp_path: Path, model_folder: ModelFolder) -> None:
     """kill -9 in the middle: what is there is whole; the next run does the rest."""
-    for seed in range(12):
+    for seed in range(5):
         write_case(images, f"n{seed:02d}", seed=seed, shape=(20, 60, 60))
     out = tmp_path / "out"
     command = [
@@ -297,7 +297,7 @@ def test_killed_and_typed_again(images: Path, tmp_path: Path, model_folder: Mode
     process.kill()
     process.wait()
     finished = sorted(out.glob("*.nii.gz"))
-    assert 2 <= len(finished) < 15, log.read_text()
+    assert 2 <= len(finished) < 8, log.read_text()
     times = {file: file.stat().st_mtime_ns for file in finished}
     for file in finished:
         sitk.ReadImage(str(file))
@@ -307,5 +307,5 @@ def test_killed_and_typed_again(images: Path, tmp_path: Path, model_folder: Mode
     skipped = {case["name"] for case in report["cases"] if case["status"] == "skipped"}
     assert {f"{name}.nii.gz" for name in skipped} == {file.name for file in finished}
     assert all(file.stat().st_mtime_ns == before for file, before in times.items())
-    assert len(list(out.glob("*.nii.gz"))) == 15
+    assert len(list(out.glob("*.nii.gz"))) == 8
     assert not list(out.glob(".*"))

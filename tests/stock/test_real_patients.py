@@ -12,7 +12,7 @@ from nnunet_home import NnunetHome
 from real_data import real_data
 from trainer_factory import make_trainer
 
-pytestmark = pytest.mark.stock
+pytestmark = [pytest.mark.stock, pytest.mark.long]
 CASES = 6
 
 
