@@ -110,7 +110,7 @@ def _recorded(file: Path) -> object:
 def _plan_step(workplace: Workplace, *, environment: Mapping[str, str], say: Say) -> None:
     """Plan and preprocess."""
     command = [COMMANDS[0], "-d", str(DATASET_ID), "-c", "3d_fullres", "--verify_dataset_integrity"]
-    command += ["-npfp", "2", "-np", "2"]  # not the 8 processes that are the default
+    command += ["-npfp", "1", "-np", "1"]
     say(f"\n[3/6] plan and preprocess\n$ {shlex.join(command)}")
     log = workplace.logs / "plan.log"
     workplace.run_once(

@@ -45,7 +45,8 @@ def nnunet_environment(
         "nnUNet_preprocessed": str(workplace.preprocessed),
         "nnUNet_results": str(workplace.results),
         "nnUNet_extTrainer": os.pathsep.join(dict.fromkeys(hooks)),
-        "nnUNet_def_n_proc": "2",
+        # A process imports nnU-Net for itself, which takes longer than all of these small cases.
+        "nnUNet_def_n_proc": "1",
         "nnUNet_n_proc_DA": "2",
     }
     kept = {

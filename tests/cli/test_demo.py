@@ -204,7 +204,7 @@ def test_environment_is_the_demos_own() -> None:
     assert whole["nnUNet_raw"] == exports["nnUNet_raw"] == "/demo/nnUNet_raw"
     assert "nnUNet_compile" not in whole
     assert whole["nnUNet_ext_bfloat16"] == "0"
-    assert whole["nnUNet_def_n_proc"] == whole["nnUNet_n_proc_DA"] == "2"
+    assert (whole["nnUNet_def_n_proc"], whole["nnUNet_n_proc_DA"]) == ("1", "2")
 
 
 def test_interrupt_ends_the_child_and_its_workers(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -46,8 +46,8 @@ class NnunetHome:
             "nnUNet_extTrainer": str(hook_folder()),
             # 0 would do for training, but nnU-Net's planner hands it to torch as a number of threads.
             "nnUNet_n_proc_DA": "1",
-            # nnU-Net gives each worker half of them as threads, and torch refuses none.
-            "nnUNet_def_n_proc": "2",
+            # Each imports nnU-Net for itself.
+            "nnUNet_def_n_proc": "1",
             **self.extra,
         }
 

@@ -51,6 +51,7 @@ def test_without_the_variable_nnunet_says_which_one(preprocessed: NnunetHome) ->
     assert "nnUNet_extTrainer" in done.stderr
 
 
+@pytest.mark.long  # tests/trainers/test_hook.py asks nnU-Net's look-up alone
 def test_a_misspelt_trainer_is_told_by_the_command(preprocessed: NnunetHome) -> None:
     wrong = "nnUNetTrainerRASUNet_1iters_1epochs"
     done = preprocessed.run("nnUNetv2_train", "901", "3d_fullres", "0", "-tr", wrong, check=False)

@@ -155,6 +155,7 @@ def test_a_trainer_that_cannot_be_loaded_is_not_a_name_that_nobody_has(
     assert not hasattr(trainers, "nnUNetTrainerOfNobody")
 
 
+@pytest.mark.long  # beside what doctor says of it, in tests/cli/test_doctor.py
 def test_pointing_at_the_trainers_folder_says_so(tmp_path: Path) -> None:
     folder = str(Path(trainers.__file__).parent)
     code = (
