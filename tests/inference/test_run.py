@@ -279,6 +279,7 @@ def test_a_process_prepares_the_same_and_its_death_costs_one_case(
     assert not list(tmp_path.glob("prepared-*"))
 
 
+@pytest.mark.long
 def test_killed_and_typed_again(images: Path, tmp_path: Path, model_folder: ModelFolder) -> None:
     """kill -9 in the middle: what is there is whole; the next run does the rest."""
     for seed in range(5):
