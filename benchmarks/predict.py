@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 Size = tuple[int, int, int]
 CLASSES = 15
@@ -171,7 +172,7 @@ def _train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     network.train()
     losses = []
-    for step in range(steps):
+    for step in tqdm(range(steps), unit="step"):
         around = places[step % len(places)]
         center = around[rng.integers(len(around))] + rng.integers(-8, 9, 3)
         room = np.subtract(image.shape, size)
@@ -344,26 +345,30 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["float32"], choices=("float32", "bfloat16"))
     parser.add_argument("--training-steps", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="to keep everything in (a temporary one)")
+    parser.add_argument("--folder", type=Path, help="to keep everything in; a model there is used again")
     args = parser.parse_args()
     import SimpleITK as sitk
     import torch
 
+    from nnunet_ext.inference.memory import keep_freed_memory
+
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # while the model is trained; commands have processes of their own
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
-        (folder / "in").mkdir(parents=True)
+        (folder / "in").mkdir(parents=True, exist_ok=True)
         image, labels = make_volume(tuple(args.size_vox))
         written = sitk.GetImageFromArray(image)
         written.SetSpacing([float(s) for s in reversed(SPACING_MM)])
         sitk.WriteImage(written, str(folder / "in" / "case_0000.nii.gz"))
-        write_model(
-            folder / "model",
-            patch=tuple(args.patch_vox),
-            image=image,
-            labels=labels,
-            steps=args.training_steps,
-        )
+        if not (folder / "model" / "fold_0" / "checkpoint_final.pth").is_file():
+            write_model(
+                folder / "model",
+                patch=tuple(args.patch_vox),
+                image=image,
+                labels=labels,
+                steps=args.training_steps,
+            )
         del image, written
         versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("nnunetv2", "torch"))
         print(

@@ -33,8 +33,6 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def measure(file: Path, way: str, window: int) -> dict[str, float]:
     """One way, in this process."""
-    import resource
-
     from nnunet_ext.cascade.skeleton import skeleton_windows
     from nnunet_ext.cascade.windows import recall_ceiling
 
@@ -45,10 +43,19 @@ def measure(file: Path, way: str, window: int) -> dict[str, float]:
         windows = skeleton_windows(mask, size=(window,) * 3, **WAYS[way])
         found["seconds"] = time.perf_counter() - begin
         found |= {"patches": len(windows), "recall": recall_ceiling(mask, windows)}
-    # Kilobytes on Linux, bytes on macOS.
-    unit = 2**30 if sys.platform == "darwin" else 2**20
-    found["gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    found["gib"] = _peak_gib()
     return found
+
+
+def _peak_gib() -> float:
+    """Of this process. Linux's getrusage also tells what its parent held when it started it."""
+    import resource
+
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # bytes on macOS
 
 
 def full_scan(shape: tuple[int, ...], window: int) -> int:

@@ -24,14 +24,8 @@ from nnunet_ext.cascade.proposals import NothingFoundError, Proposed, propose
 from nnunet_ext.cascade.settings import Kind, OnEmpty, Proposals, as_dict
 from nnunet_ext.inference.cases import CaseError, Preparation, PreparedCase
 from nnunet_ext.inference.model import Model
-from nnunet_ext.inference.predictor import (
-    Prediction,
-    ProbabilitySink,
-    Settings,
-    SlidingWindowPredictor,
-    collect_labels,
-    output_planes,
-)
+from nnunet_ext.inference.planes import ProbabilitySink, collect_labels, output_planes
+from nnunet_ext.inference.predictor import Prediction, Settings, SlidingWindowPredictor
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if wrong:
         logger.error("plan: %s", wrong)
         return 2
-    from nnunet_ext.planning.planner import plan
+    from nnunet_ext.planning.plan import plan
 
     try:
         planned = plan(_request(args))

@@ -6,16 +6,16 @@ import argparse
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ext.cli.model_arguments import add_model_arguments, folds_of, model_folder
+from nnunet_ext.cli.predict_report import described, summary
 
 if TYPE_CHECKING:
     from nnunet_ext.inference.model import Model
     from nnunet_ext.inference.predictor import CasePredictor, Settings
-    from nnunet_ext.inference.run import RunReport
+    from nnunet_ext.inference.report import RunReport
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         report = _predict(args)
-        text = json.dumps(_described(report, args), indent=1)
+        text = json.dumps(described(report, device=args.device), indent=1)
         if args.report is not None:
             from nnunet_ext.files import write_text
 
@@ -164,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         logger.error("predict: %s", error)
         return 2
-    print(text if args.json else _summary(report, args.output))
+    print(text if args.json else summary(report, args.output))
     return 1 if report.failed else 0
 
 
@@ -285,39 +285,3 @@ def _plain(args: argparse.Namespace) -> dict[str, Any]:
         for name, value in vars(args).items()
         if name != "verb"
     }
-
-
-def _described(report: RunReport, args: argparse.Namespace) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    import torch
-
-    import nnunet_ext
-
-    return {
-        **report.as_dict(),
-        "versions": {
-            "nnunet_ext": nnunet_ext.__version__,
-            "nnunetv2": version("nnunetv2"),
-            "torch": torch.__version__,
-            "python": sys.version.split()[0],
-        },
-        "device": args.device,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _summary(report: RunReport, output: Path) -> str:
-    lines = []
-    for case in report.cases:
-        if case.status == "done":
-            times = ", ".join(f"{part} {value:.1f} s" for part, value in case.seconds.items())
-            lines.append(f"{case.name}: {times}; {case.tiles} tiles, {case.constant_tiles} of them constant")
-        elif case.status == "skipped":
-            lines.append(f"{case.name}: finished before")
-        else:
-            lines.append(f"{case.name}: FAILED: {case.reason}; {case.remedy}")
-        lines.extend(f"  {note}" for note in case.notes)
-    done = sum(case.status != "failed" for case in report.cases)
-    lines.append(f"{done} of {len(report.cases)} cases are in {output}")
-    return "\n".join(lines)

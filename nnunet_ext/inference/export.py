@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnunet_ext.files import whole_file
 from nnunet_ext.inference.model import Model
-from nnunet_ext.inference.predictor import label_dtype
+from nnunet_ext.inference.planes import label_dtype
 
 
 def restored_labels(labels: NDArray[Any], *, model: Model, properties: dict[str, Any]) -> NDArray[Any]:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from nnunet_ext.inference.constant import ConstantTiles
 from nnunet_ext.inference.forward import Forward, default_precision
-from nnunet_ext.inference.predictor import Window
 from nnunet_ext.inference.tiles import padded, tiling
+from nnunet_ext.inference.window import Window
 
 
 class PlanePredictor(nnUNetPredictor):

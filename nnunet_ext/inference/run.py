@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,66 +19,11 @@ from nnunet_ext.inference.export import ProbabilityVolume, write_labels
 from nnunet_ext.inference.memory import peak_memory_mib
 from nnunet_ext.inference.predictor import CasePredictor, Prediction
 from nnunet_ext.inference.records import OutputFolder
+from nnunet_ext.inference.report import CaseReport, RunReport
+from nnunet_ext.inference.work_folder import work_folder
 from nnunet_ext.inference.worker import PreparationWorker
 
 logger = logging.getLogger(__name__)
-
-WORK = ".predicting"
-
-
-class FolderInUseError(ValueError):
-    """Another run writes to the same folder."""
-
-
-@dataclass(frozen=True)
-class CaseReport:
-    """What became of a case.
-
-    Attributes:
-        name: of the case.
-        status: ``"done"``, ``"skipped"`` (finished before) or ``"failed"``.
-        seconds: of preprocessing, network, resampling and export.
-        tiles: of the sliding window.
-        constant_tiles: that were answered from memory.
-        notes: what a reader should know.
-        reason: why it failed.
-        remedy: what to do.
-    """
-
-    name: str
-    status: str
-    seconds: dict[str, float] = field(default_factory=dict)
-    tiles: int = 0
-    constant_tiles: int = 0
-    notes: tuple[str, ...] = ()
-    reason: str = ""
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What became of a run.
-
-    Attributes:
-        cases: in order of their names.
-        seconds: of the whole run, without loading the model.
-        peak_memory_mib: of the process with the network and of the one that preprocesses; None where unknown.
-        settings: what the results come from.
-    """
-
-    cases: tuple[CaseReport, ...]
-    seconds: float
-    peak_memory_mib: dict[str, float | None]
-    settings: dict[str, Any]
-
-    @property
-    def failed(self) -> tuple[CaseReport, ...]:
-        """Cases without a result."""
-        return tuple(case for case in self.cases if case.status == "failed")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
 
 
 def predict_cases(
@@ -125,7 +65,7 @@ def predict_cases(
     model = predictor.model
     settings: dict[str, Any] = json.loads(json.dumps(predictor.record()))
     folder = OutputFolder(output, model.file_ending, settings, probabilities)
-    with _work_folder(output) as work:
+    with work_folder(output) as work:
         done = set() if overwrite else folder.finished(cases)
         _write_descriptions(output, predictor=predictor, arguments=arguments or {})
         reports = {name: CaseReport(name, "skipped") for name in done}
@@ -274,41 +214,3 @@ def _write_descriptions(output: Path, *, predictor: CasePredictor, arguments: di
         ("predict_from_raw_data_args.json", {"nnunet_ext": True, **arguments}),
     ):
         write_text(output / name, json.dumps(content, indent=4, default=str) + "\n")
-
-
-@contextmanager
-def _work_folder(output: Path) -> Iterator[Path]:
-    """A hidden folder for what is on its way, held by one run at a time; what a killed run left goes."""
-    work = output / WORK
-    while True:
-        work.mkdir(parents=True, exist_ok=True)
-        with (work / "lock").open("a") as lock:
-            if not _is_held(lock.fileno(), work / "lock", output):
-                continue
-            for left in [*work.iterdir(), *output.glob(".writing-*")]:
-                if left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)
-                elif left.name != "lock":
-                    left.unlink()
-            try:
-                yield work
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-            return
-
-
-def _is_held(descriptor: int, file: Path, output: Path) -> bool:
-    """Take the lock; False where the file was removed by the run that held it before."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise FolderInUseError(
-            f"another run writes to {output}: wait for its end, or choose another folder"
-        ) from error
-    except OSError:  # this disk knows no locks
-        return True
-    return file.exists() and os.fstat(descriptor).st_ino == file.stat().st_ino

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import logging
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +13,13 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
     ResEncUNetPlanner,
 )
-from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_ext.cascade.settings import COARSE, FINE
-from nnunet_ext.planning.coarse import FULL, add_stages
 from nnunet_ext.planning.fitting import GIB, Fit, fit, kept_bytes, step_of_plan
 from nnunet_ext.planning.memory import TrainingStep
 from nnunet_ext.planning.peak import trace_peak_bytes
-from nnunet_ext.planning.plan_fields import plain, set_window, share_data, write
-from nnunet_ext.planning.request import PATCH_CONFIGURATIONS, Planned, PlannedConfiguration, PlanRequest
+from nnunet_ext.planning.request import PATCH_CONFIGURATIONS, PlanRequest
 
 logger = logging.getLogger(__name__)
 
@@ -36,51 +30,6 @@ ANY_MEMORY_GB = 1e9
 BYTES_PER_GB = 1e9
 # Memory targets tried, as factors of the user's: nnU-Net's patch shrinks with the target.
 TARGETS = [2 ** (1 - step / 16) for step in range(6 * 16)]
-
-
-def plan(request: PlanRequest) -> Planned:
-    """Plan a dataset that nnU-Net has taken the fingerprint of, and write the plans.
-
-    Args:
-        request: what is asked for.
-
-    Raises:
-        FileExistsError: there are plans of this name.
-        DoesNotFitError: no patch fits.
-        ValueError: a window for a dataset without CT; a patch that nnU-Net's topology cannot have, or for a
-            configuration that the dataset does not get.
-        RuntimeError: the fingerprint is missing (from nnU-Net).
-    """
-    planner = _planner(request)
-    file = Path(nnUNet_preprocessed) / planner.dataset_name / f"{request.plans_name}.json"
-    if file.exists():
-        raise FileExistsError(f"{file} exists: plans are not overwritten; choose another --plans-name")
-    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints its own plans, which are not the result
-        plans = planner.plan_experiment()
-    _check_configurations(plans, request)
-    if request.window is not None:
-        set_window(
-            plans, request.window, becomes=request.window_becomes, is_optional=request.window_is_optional
-        )
-    configurations = []
-    own = dict(plans["configurations"])
-    if request.coarse is not None:
-        for stage in (COARSE, FINE):  # nnU-Net's, where it plans them: ours come instead
-            plans["configurations"].pop(stage, None)
-    for name, vanilla in list(plans["configurations"].items()):
-        if "architecture" not in vanilla:
-            continue  # 3d_cascade_fullres inherits
-        fitted = planner.fit(name, vanilla, plans)
-        plans["configurations"][name] = plain(fitted.plan)
-        share_data(plans, name, file)
-        data = plans["configurations"][name]["data_identifier"]
-        configurations.append(
-            PlannedConfiguration(name, fitted, vanilla, data, (file.parent / data).is_dir())
-        )
-    if request.coarse is not None:
-        configurations += add_stages(planner, plans, request.coarse, vanilla=own[FULL], file=file)
-    write(plans, file)
-    return Planned(file, tuple(configurations))
 
 
 class FittedPlanner(ExperimentPlanner):
@@ -262,7 +211,8 @@ class FittedPlanner(ExperimentPlanner):
             self.__dict__.update(before)
 
 
-def _planner(request: PlanRequest) -> FittedPlanner:
+def planner_of(request: PlanRequest) -> FittedPlanner:
+    """nnU-Net's planner that a request names, fitted."""
     # Named after nnU-Net's planner: the name is written into the plans.
     base = BASES[request.base]
     cls: type[FittedPlanner] = type(base.__name__, (FittedPlanner, base), {"request": request})
@@ -286,19 +236,3 @@ def _template(plans: dict[str, Any], dataset_json: dict[str, Any], network: str)
         batch_size=1,
         targets=f"{targets}_ignore" if labels.has_ignore_label else targets,  # type: ignore[arg-type]
     )
-
-
-def _check_configurations(plans: dict[str, Any], request: PlanRequest) -> None:
-    if request.coarse is not None and FULL not in plans["configurations"]:
-        raise ValueError(
-            f"a cascade works in 3D, and nnU-Net plans {sorted(plans['configurations'])} for this dataset"
-        )
-    patch = request.patch_size
-    if patch is None:
-        return
-    wanted = PATCH_CONFIGURATIONS[len(patch)]
-    if wanted not in plans["configurations"]:
-        raise ValueError(
-            f"the patch {patch} is for {wanted}, which nnU-Net does not plan for this dataset, but "
-            f"{sorted(plans['configurations'])}"
-        )

@@ -33,7 +33,8 @@ from nnunet_ext.cascade.settings import OnEmpty, SkeletonProposals
 from nnunet_ext.inference.cases import find_cases, prepare_case
 from nnunet_ext.inference.model import Model, ModelError, load_model
 from nnunet_ext.inference.predictor import Settings
-from nnunet_ext.inference.run import RunReport, predict_cases
+from nnunet_ext.inference.report import RunReport
+from nnunet_ext.inference.run import predict_cases
 
 SKELETON, ROI = "nnUNetTrainerSkeletonCascade", "nnUNetTrainerROICascade"
 BUDGET = "_1epochs_2iters"

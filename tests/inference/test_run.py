@@ -23,7 +23,9 @@ from nnunet_ext.inference.cases import CaseFiles, Preparation, find_cases
 from nnunet_ext.inference.model import load_model
 from nnunet_ext.inference.predictor import Settings, SlidingWindowPredictor
 from nnunet_ext.inference.records import NAME, OtherResultsError
-from nnunet_ext.inference.run import FolderInUseError, RunReport, predict_cases
+from nnunet_ext.inference.report import RunReport
+from nnunet_ext.inference.run import predict_cases
+from nnunet_ext.inference.work_folder import FolderInUseError, work_folder
 from nnunet_ext.inference.worker import PreparationWorker
 
 ModelFolder = Callable[[Tiny], Path]
@@ -231,7 +233,7 @@ def test_a_disk_that_refuses_fails_its_case(
 def test_two_runs_do_not_share_a_folder(
     predictor: SlidingWindowPredictor, images: Path, tmp_path: Path
 ) -> None:
-    with room._work_folder(tmp_path / "out"), pytest.raises(FolderInUseError, match="another run writes to"):
+    with work_folder(tmp_path / "out"), pytest.raises(FolderInUseError, match="another run writes to"):
         predict(predictor, images, tmp_path / "out")
     assert statuses(predict(predictor, images, tmp_path / "out")) == dict.fromkeys("abc", "done")
 
