@@ -72,15 +72,36 @@ def write_description(conversion: Conversion, written: Sequence[CaseResult]) -> 
     write_text(conversion.dataset / DESCRIPTION, json.dumps(description, indent=2) + "\n")
 
 
+def read_description(dataset: Path) -> dict[str, Any]:
+    """What ``dataset.json`` says.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no JSON object.
+    """
+    file = dataset / DESCRIPTION
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"expected an nnU-Net raw dataset, there is no {file}; a conversion writes it at its end, unless "
+            "every case was refused"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{file} is not as nnU-Net wants it: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} is not as nnU-Net wants it: expected an object, got {content!r:.80}")
+    return content
+
+
 def read_provenance(dataset: Path) -> Mapping[str, Any]:
     """Which converter made a dataset and with what options; empty where none of ours did.
 
     Raises:
-        OSError: there is no description.
-        ValueError: it is not JSON.
+        FileNotFoundError: there is no description.
+        ValueError: it is no JSON object.
     """
-    content = json.loads((dataset / DESCRIPTION).read_text(encoding="utf-8"))
-    provenance: Mapping[str, Any] = content.get(CONVERTER, {})
+    provenance: Mapping[str, Any] = read_description(dataset).get(CONVERTER, {})
     return provenance
 
 

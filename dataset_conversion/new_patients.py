@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from nnunet_ext.dataset_conversion.declaration import Conversion, Converter
 from nnunet_ext.dataset_conversion.description import (
     A_FILE,
     CONVERTER,
-    DESCRIPTION,
     REPORT_OF_NEW,
+    read_description,
     write_report,
 )
 from nnunet_ext.dataset_conversion.key_file import KeyFile
@@ -104,7 +103,7 @@ def convert_new(
 def _require_like_images(conversion: Conversion) -> str:
     """Raise unless a model of the dataset takes what the converter writes; the name of who made it."""
     dataset, converter = conversion.dataset, conversion.converter
-    content = json.loads((dataset / DESCRIPTION).read_text(encoding="utf-8"))
+    content = read_description(dataset)
     made_by = content.get(CONVERTER, {}).get("name")
     if made_by is None:
         raise ValueError(f"expected a dataset of nnunet_ext convert, {dataset} was made by none of ours")

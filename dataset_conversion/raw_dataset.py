@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nnunet_ext.dataset_conversion.declaration import Converter, Label, Options, ReadCase, SourceCase
-from nnunet_ext.dataset_conversion.description import COLORS
+from nnunet_ext.dataset_conversion.description import COLORS, read_description
 
 from nnunet_ext.clinical_io import CaseError, Note, read_volume
 from nnunet_ext.laterality import KEY, laterality_of
@@ -31,10 +30,10 @@ def converter_of(dataset: Path, *, title: str) -> tuple[Converter, dict[str, Any
         Channels and labels as they are there; labels may be absent in a case, as nnU-Net allows.
 
     Raises:
-        OSError: there is no ``dataset.json``.
+        FileNotFoundError: there is no ``dataset.json``.
         ValueError: it is not as nnU-Net wants it.
     """
-    content = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    content = read_description(dataset)
     try:
         names = content["channel_names"]
         channels = tuple(names[str(i)] for i in range(len(names)))

@@ -187,6 +187,8 @@ def test_other_splits_among_the_preprocessed_data_are_refused_with_the_command(
         (["RAW", "--steps", "STEPS"], "set nnUNet_raw or give --out"),
         (["RAW", "--steps", "STEPS", "--out", "o"], "expected --dataset-id from 1 to 999, got None"),
         (["RAW", "--steps", "missing.json", "--dataset-id", "3", "--out", "o"], "missing.json"),
+        (["EMPTY", "--steps", "STEPS", "--dataset-id", "3", "--out", "o"], "expected an nnU-Net raw dataset"),
+        (["BROKEN", "--steps", "STEPS", "--dataset-id", "3", "--out", "o"], "is not as nnU-Net wants it"),
         (["nowhere", "--steps", "STEPS", "--dataset-id", "3", "--out", "o"], "set nnUNet_raw"),
         (["RAW", "--like", "RAW"], "give --out"),
         (["RAW", "--like", "RAW", "--out", "o"], "Dataset020_Raw was not prepared"),
@@ -218,5 +220,9 @@ def test_wrong_usage_is_told(
     monkeypatch.setenv("HOME", str(tmp_path))  # where the key would lie
     (tmp_path / "other.json").write_text(steps.read_text().replace('"CT"', '"CTA"'))
     places = {"RAW": str(raw), "STEPS": str(steps), "OTHER": "other.json"}
+    for name in ("EMPTY", "BROKEN"):
+        places[name] = str(tmp_path / f"Dataset030_{name}")
+        Path(places[name]).mkdir()
+    (Path(places["BROKEN"]) / "dataset.json").write_text("{")
     assert main(["prepare", *(places.get(a, a) for a in arguments)]) == 2
     assert message in caplog.text
