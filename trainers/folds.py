@@ -1,4 +1,4 @@
-"""Folds that the dataset's splits have, and no others."""
+"""Folds that the dataset's splits have, and no others, in which no synthetic image is validated."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from pathlib import Path
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunet_ext.synthetic import KEY, synthetic_cases
+
 # What nnU-Net makes where a dataset has no splits.
 DEFAULT_FOLDS = 5
 
 
 class KnownFolds(nnUNetTrainer):
-    """Refuses a fold beyond ``splits_final.json``.
+    """Refuses a fold beyond ``splits_final.json``, and keeps synthetic cases out of validation.
 
     There nnU-Net draws a random split of the cases, in which one patient may stand on both sides, and two
-    folds may validate the same cases.
+    folds may validate the same cases. Fold ``all`` validates what it trains on, without synthetic cases.
     """
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """As nnU-Net's.
 
         Raises:
-            ValueError: the splits have no such fold, or there are too few cases to make splits of.
+            ValueError: the splits have no such fold, validate a synthetic case, or there are too few cases to
+                make splits of.
         """
         file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
         folds = len(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else DEFAULT_FOLDS
@@ -40,4 +43,15 @@ class KnownFolds(nnUNetTrainer):
                 f"expected at least {DEFAULT_FOLDS} cases, of which nnU-Net makes as many folds ({error}); "
                 f"train the fold all, or write splits of your own to {file}"
             ) from error
-        return split
+        return self._without_synthetic(*split)
+
+    def _without_synthetic(self, train: list[str], val: list[str]) -> tuple[list[str], list[str]]:
+        synthetic = synthetic_cases(self.dataset_json)
+        real = [case for case in val if case not in synthetic]
+        if not real or (self.fold != "all" and len(real) < len(val)):
+            stray = sorted(synthetic.intersection(val))
+            raise ValueError(
+                f"expected real cases alone to validate fold {self.fold}, got {', '.join(stray[:5])}, which "
+                f"{KEY} of dataset.json names; nnunet_ext translate mix writes splits that keep them apart"
+            )
+        return train, real

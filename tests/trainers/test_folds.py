@@ -42,3 +42,28 @@ def test_fold_all_needs_no_splits(own_copy: NnunetHome, monkeypatch: pytest.Monk
     trainer = make_trainer(own_copy, NAME, dataset=DATASET, monkeypatch=monkeypatch, fold="all")
     train, validation = trainer.do_split()
     assert train == validation
+
+
+def test_synthetic_cases_are_never_validated(own_copy: NnunetHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = own_copy.root / "preprocessed" / DATASET
+    description = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**description, "synthetic_cases": ["case_1"]}))
+    splits = [
+        {"train": ["case_0", "case_1"], "val": ["case_2"]},
+        {"train": ["case_0"], "val": ["case_1", "case_2"]},
+    ]
+    (folder / "splits_final.json").write_text(json.dumps(splits))
+
+    def split_of(fold: int | str) -> tuple[list[str], list[str]]:
+        trainer = make_trainer(own_copy, NAME, dataset=DATASET, monkeypatch=monkeypatch, fold=fold)
+        return trainer.do_split()
+
+    assert split_of(0) == (["case_0", "case_1"], ["case_2"])
+    with pytest.raises(ValueError, match=r"real cases alone to validate fold 1, got case_1"):
+        split_of(1)
+    train, validation = split_of("all")
+    assert set(train) - set(validation) == {"case_1"}
+    everything = [f"case_{n}" for n in range(5)]
+    (folder / "dataset.json").write_text(json.dumps({**description, "synthetic_cases": everything}))
+    with pytest.raises(ValueError, match="real cases alone to validate fold all"):
+        split_of("all")
