@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnunet_ext.inference.cases import PreparedCase
-from nnunet_ext.inference.model import Model
+from nnunet_ext.inference.model import Model, OutputFormat
 from nnunet_ext.inference.resampling import axis_maps, resampled_planes, resampled_whole
 
 logger = logging.getLogger(__name__)
@@ -22,14 +22,26 @@ Labels = NDArray[Any]
 ProbabilitySink = Callable[[int, int, Tensor], None]
 
 
-def spacings_mm(case: PreparedCase, model: Model) -> tuple[list[float], list[float]]:
+class Planned(Protocol):
+    """What has plans and a configuration of nnU-Net."""
+
+    @property
+    def plans_manager(self) -> Any:
+        """nnU-Net's."""
+
+    @property
+    def configuration_manager(self) -> Any:
+        """nnU-Net's."""
+
+
+def spacings_mm(case: PreparedCase, model: Planned) -> tuple[list[float], list[float]]:
     """Of the network's output and of the image, transposed, (z, y, x); as nnU-Net's export takes them."""
     image = [float(case.properties["spacing"][axis]) for axis in model.plans_manager.transpose_forward]
     network = [float(s) for s in model.configuration_manager.spacing]
     return (network if len(network) == 3 else [image[0], *network]), image
 
 
-def plan_of(case: PreparedCase, model: Model) -> Any:
+def plan_of(case: PreparedCase, model: Planned) -> Any:
     """How outputs come back to the image's grid, axis by axis; None where only the whole volume can."""
     current, new = spacings_mm(case, model)
     return axis_maps(
@@ -42,14 +54,14 @@ def plan_of(case: PreparedCase, model: Model) -> Any:
 
 
 def output_planes(
-    planes: Iterator[Tensor], *, case: PreparedCase, model: Model, axis: int
+    planes: Iterator[Tensor], *, case: PreparedCase, model: Planned, axis: int
 ) -> Iterator[Tensor]:
     """Planes of the network's output, resampled to the image's grid.
 
     Args:
         planes: (heads, rows, columns) in order along ``axis``: logits, or probabilities.
         case: that they belong to.
-        model: its model.
+        model: its model, or what else has the plans.
         axis: 0 or 1; for 1, rows are the volume's axis 0. Must be 0 where :func:`plan_of` is None.
     """
     maps = plan_of(case, model)
@@ -98,7 +110,7 @@ def collect_labels(
     return labels
 
 
-def label_dtype(model: Model) -> type[np.unsignedinteger[Any]]:
+def label_dtype(model: OutputFormat) -> type[np.unsignedinteger[Any]]:
     """nnU-Net's type of label maps."""
     return np.uint8 if len(model.label_manager.foreground_labels) < 255 else np.uint16
 
