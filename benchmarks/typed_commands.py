@@ -1,4 +1,4 @@
-"""What the benchmarks of cascades share: commands that a user types, each run once, in one folder."""
+"""What long benchmarks share: commands that a user types, each run once, in one folder."""
 
 from __future__ import annotations
 
@@ -95,24 +95,31 @@ class Work:
             options = ("-d", self.number, "-plans_name", plans, "-c", configuration, "-np", 1)
             self.once(f"preprocess-{data}", "nnUNetv2_preprocess", *options)
 
-    def train(self, trainer: str, plans: str, configuration: str, fold: int) -> None:
+    def train(self, trainer: str, plans: str, configuration: str, fold: int | str) -> None:
         """Train a fold, going on where it was interrupted."""
         command = ("nnUNetv2_train", self.number, configuration, fold, "-p", plans, "-tr", trainer)
         model = self.folder / "results" / self.name / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}"
         more = ("--c",) if any(model.glob("checkpoint_*.pth")) else ()
-        name = f"train-{trainer}-{plans}-{configuration}-{fold}"
+        name = f"train-{self.number}-{trainer}-{plans}-{configuration}-{fold}"
         self.once(name, *command, "-device", "cpu", *more)
 
     def predict(
-        self, way: str, *, trainer: str, plans: str, configuration: str, more: Sequence[Any] = ()
+        self,
+        way: str,
+        *,
+        trainer: str,
+        plans: str,
+        configuration: str,
+        fold: int | str = 0,
+        more: Sequence[Any] = (),
     ) -> dict[str, Any]:
-        """Predict the test images with fold 0 and evaluate them: report and scores."""
+        """Predict the test images with one fold and evaluate them: report and scores."""
         name = way.split(" (")[0].replace(" ", "-")
         out, report, scores = (self.folder / kind / name for kind in ("predicted", "reports", "scores"))
         for file in (report, scores):
             file.parent.mkdir(exist_ok=True)
         model = self.folder / "results" / self.name / f"{trainer}__{plans}__{configuration}"
-        options = ("-f", 0, "--device", "cpu", "--threads", 2, "--report", report, "--no-pbar", *more)
+        options = ("-f", fold, "--device", "cpu", "--threads", 2, "--report", report, "--no-pbar", *more)
         images = self.folder / "images"
         self.once(f"predict-{name}", "nnunet_ext", "predict", "-i", images, "-o", out, "-m", model, *options)
         judged = ("nnunet_ext", "evaluate", out, self.folder / "references", "--tubular", "--json", scores)
