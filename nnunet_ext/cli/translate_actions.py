@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
-
 from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.dataset_conversion.raw_folder import (
     existing_dataset,
@@ -29,7 +27,7 @@ from nnunet_ext.translation.folder import WARNING, load_model
 from nnunet_ext.translation.match import HistogramMatcher, look_at_ct
 from nnunet_ext.translation.mix import mix as mix_datasets
 from nnunet_ext.translation.settings import Settings, default_layers
-from nnunet_ext.translation.training import Schedule
+from nnunet_ext.translation.training import Machine, Schedule
 from nnunet_ext.translation.training import train as train_translation
 
 logger = logging.getLogger(__name__)
@@ -87,13 +85,11 @@ def train(args: argparse.Namespace) -> int:
         workers=args.workers,
         progress=not args.no_pbar,
     )
-    fabric = Fabric(
-        accelerator=args.device, devices=args.devices, num_nodes=args.nodes, precision=args.precision
-    )
+    machine = Machine(accelerator=args.device, devices=args.devices, nodes=args.nodes)
     done = train_translation(
-        mr, ct, settings, folder=args.out, patch_size=mr.patch_size, fabric=fabric, schedule=schedule
+        mr, ct, settings, folder=args.out, patch_size=mr.patch_size, machine=machine, schedule=schedule
     )
-    if fabric.is_global_zero:
+    if done.is_first_process:
         print(json.dumps({"model": str(args.out), "steps": done.steps, "left_out": len(done.refused)}))
     return 1 if done.refused else 0
 

@@ -135,7 +135,7 @@ class CaseTranslator:
         # The result is written as SimpleITK reads the file; a reader that turns the image would not fit.
         channel = int(self.model.record["source"]["channel"])
         stored = sitk.GetArrayViewFromImage(original)
-        if data.shape[1:] != stored.shape or (channel == 0 and not np.allclose(data[0], stored)):
+        if data.shape[1:] != stored.shape or not np.allclose(data[0], stored):
             raise CaseError(
                 "reader",
                 reason=f"nnU-Net's {type(reader).__name__} reads the image in another order of voxels than "

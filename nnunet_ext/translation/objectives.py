@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -110,20 +110,17 @@ class Discriminators(nn.Module):
         return {TOTAL: torch.stack(list(losses.values())).sum(), **losses}
 
 
-@dataclass
-class frozen:  # noqa: N801 - used like a function: with frozen(module)
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
     """Inside it no gradients of a module's parameters are computed.
 
     The generators need gradients through the discriminators, but none of their parameters.
     """
-
-    module: nn.Module
-
-    def __enter__(self) -> None:
-        self.module.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        self.module.requires_grad_(True)
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
 
 
 def _translated(

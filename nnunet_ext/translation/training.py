@@ -53,11 +53,29 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """Where to compute, as Lightning Fabric calls it.
+
+    Attributes:
+        accelerator: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``.
+        devices: on each node.
+        nodes: of a cluster, under its own launcher.
+        strategy: ``"auto"`` is distributed data parallel where there are several devices.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+
+
+@dataclass(frozen=True)
 class Trained:
     """What a run did.
 
     Attributes:
         folder: of the translation.
+        is_first_process: this process speaks for all.
         steps: done in all.
         steps_now: done in this run.
         seconds_per_step: of this run; nan without steps.
@@ -65,6 +83,7 @@ class Trained:
     """
 
     folder: Path
+    is_first_process: bool
     steps: int
     steps_now: int
     seconds_per_step: float
@@ -78,7 +97,7 @@ def train(
     *,
     folder: Path,
     patch_size: Sequence[int],
-    fabric: Fabric,
+    machine: Machine | None = None,
     schedule: Schedule | None = None,
 ) -> Trained:
     """Train a translation from MR to CT, or go on with one.
@@ -89,7 +108,7 @@ def train(
         settings: what decides the result.
         folder: of the translation; made if missing. One that was finished is left as it is.
         patch_size: (z, y, x).
-        fabric: where to compute; not launched yet.
+        machine: where to compute.
         schedule: how often to log and to save.
 
     Raises:
@@ -100,8 +119,16 @@ def train(
     check_pair(mr, ct)
     check_generator_size(patch_size)
     check_discriminator_size(patch_size, layers=settings.discriminator_layers)
+    machine = machine or Machine()
+    fabric = Fabric(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.nodes,
+        strategy=machine.strategy,
+        precision=settings.precision,  # type: ignore[arg-type] # settings check it
+    )
     run = _Run(mr, ct, settings, folder, tuple(patch_size), schedule or Schedule())
-    return Trained(folder, **fabric.launch(run))
+    return Trained(folder, is_first_process=fabric.is_global_zero, **fabric.launch(run))
 
 
 @dataclass

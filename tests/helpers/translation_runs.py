@@ -13,7 +13,7 @@ from translation_home import PATCH, TranslationHome, small
 
 from nnunet_ext.translation import step
 from nnunet_ext.translation.settings import Settings
-from nnunet_ext.translation.training import Schedule, Trained, train
+from nnunet_ext.translation.training import Machine, Schedule, Trained, train
 
 SCHEDULE = Schedule(log_every=2, checkpoint_every=2, picture_every=0, workers=0, progress=False)
 
@@ -24,7 +24,6 @@ def train_small(
     settings: Settings | None = None,
     *,
     schedule: Schedule = SCHEDULE,
-    **fabric: Any,
 ) -> Trained:
     """Train on the CPU."""
     mr, ct = home.domains()
@@ -34,7 +33,7 @@ def train_small(
         settings or small(),
         folder=folder,
         patch_size=PATCH,
-        fabric=Fabric(**{"accelerator": "cpu", "devices": 1, **fabric}),
+        machine=Machine(accelerator="cpu"),
         schedule=schedule,
     )
 

@@ -46,7 +46,7 @@ def test_weights_scale_their_losses_exactly() -> None:
     assert "identity_ct" not in plain
     heavy = of(cycle_weight=10.0, identity_weight=5.0, structure_weight=2.0)
     sums = {
-        name: sum(float(value) for key, value in heavy.items() if key.startswith(name))
+        name: sum(float(value.detach()) for key, value in heavy.items() if key.startswith(name))
         for name in ("cycle", "identity", "structure")
     }
     assert float(heavy["total"]) == pytest.approx(

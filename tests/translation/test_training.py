@@ -151,6 +151,13 @@ def test_two_processes_do_what_one_does(home: TranslationHome, tmp_path: Path) -
         }
 
 
+def test_mixed_precision(home: TranslationHome, tmp_path: Path) -> None:
+    train_small(home, tmp_path, small(steps=2, precision="bf16-mixed"))
+    weights = load_checkpoint(tmp_path).networks["generators"]  # type: ignore[union-attr]
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(home: TranslationHome) -> None:
     fabric = Fabric(accelerator="cpu", devices=1)
     assert step.slots_of(fabric, small(batch_size=3)) == range(3)
