@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy import ndimage
 from skimage.filters import threshold_otsu
-from translate_heart import body_of, dice, print_errors
+from translate_heart import dice, print_errors
 from typed_commands import Work, print_machine
 
 from nnunet_ext.evaluation.report.overlays import fullest_slice
@@ -32,6 +33,7 @@ MISALIGNED = {"STS_002", "STS_008", "STS_019"}
 SPACING_MM, PATCH_VOX = (3.27, 2.5, 2.5), (32, 40, 40)
 WINDOW_HU = (-1000.0, 1000.0)
 BONE_HU = 200.0
+BODY_HU = -300.0
 
 
 def convert(work: Work, source: Path) -> None:
@@ -114,6 +116,14 @@ def on_one_grid(
     true, magnetic = (sitk.GetArrayFromImage(i).astype(np.float32) for i in (ct, mr))
     common = body_of(true) & (magnetic > 0.5 * threshold_otsu(magnetic))
     return sitk.GetArrayFromImage(image).astype(np.float32), true, common
+
+
+def body_of(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The largest thing that is no air, with the lungs in it."""
+    parts, _ = ndimage.label(hu > BODY_HU)
+    largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+    filled: NDArray[np.bool_] = np.stack([ndimage.binary_fill_holes(plane) for plane in largest])
+    return filled
 
 
 def draw(work: Work, cases: dict[str, Path], file: Path) -> None:
