@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnunet_ext.files import whole_file
-from nnunet_ext.inference.model import Model
+from nnunet_ext.inference.model import OutputFormat
 from nnunet_ext.inference.planes import label_dtype
 
 
-def restored_labels(labels: NDArray[Any], *, model: Model, properties: dict[str, Any]) -> NDArray[Any]:
+def restored_labels(labels: NDArray[Any], *, model: OutputFormat, properties: dict[str, Any]) -> NDArray[Any]:
     """The label map of the whole image, with its axes as the reader had them.
 
     Args:
@@ -29,7 +29,9 @@ def restored_labels(labels: NDArray[Any], *, model: Model, properties: dict[str,
     return np.asarray(whole.transpose(model.plans_manager.transpose_backward))
 
 
-def write_labels(labels: NDArray[Any], file: Path, *, model: Model, properties: dict[str, Any]) -> None:
+def write_labels(
+    labels: NDArray[Any], file: Path, *, model: OutputFormat, properties: dict[str, Any]
+) -> None:
     """Write a label map with the plans' own reader and writer, in the geometry of the image.
 
     Args:
@@ -47,6 +49,23 @@ def write_labels(labels: NDArray[Any], file: Path, *, model: Model, properties: 
         writer.write_seg(whole, str(temporary), properties)
 
 
+def put_plane(volume: NDArray[Any], axis: int, number: int, plane: Tensor) -> None:
+    """Write a plane (heads, rows, columns) into a volume (heads, z, y, x), along axis 0 or 1.
+
+    Example:
+        >>> import torch
+        >>> volume = np.zeros((1, 2, 3, 1))
+        >>> put_plane(volume, 1, 2, torch.ones(1, 2, 1))
+        >>> volume[0, :, :, 0].tolist()
+        [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    """
+    values = plane.cpu().numpy()
+    if axis == 0:
+        volume[:, number] = values
+    else:
+        volume[:, :, number] = values
+
+
 class ProbabilityVolume:
     """Probabilities of a case in a file on disk, filled plane by plane, in the axes of the image.
 
@@ -59,7 +78,7 @@ class ProbabilityVolume:
         properties: nnU-Net's, of the case.
     """
 
-    def __init__(self, file: Path, *, model: Model, properties: dict[str, Any]) -> None:
+    def __init__(self, file: Path, *, model: OutputFormat, properties: dict[str, Any]) -> None:
         self._file = file
         self._properties = properties
         plans = model.plans_manager
@@ -74,11 +93,7 @@ class ProbabilityVolume:
 
     def __call__(self, axis: int, number: int, plane: Tensor) -> None:
         """Take in a plane (heads, rows, columns), number ``number`` along ``axis`` 0 or 1."""
-        values = plane.cpu().numpy()
-        if axis == 0:
-            self._crop[:, number] = values
-        else:
-            self._crop[:, :, number] = values
+        put_plane(self._crop, axis, number, plane)
 
     def save(self, file: Path) -> None:
         """Write ``file`` (``.npz``) and its ``.pkl`` as nnU-Net does, for its ensembling; frees the disk.

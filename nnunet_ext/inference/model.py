@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -27,6 +27,22 @@ FINAL = "checkpoint_final.pth"
 
 class ModelError(RuntimeError):
     """A model is not where it was looked for, is incomplete or cannot be built."""
+
+
+class OutputFormat(Protocol):
+    """What is asked of a model where label maps and probabilities are written; it needs no weights."""
+
+    @property
+    def plans_manager(self) -> Any:
+        """nnU-Net's."""
+
+    @property
+    def label_manager(self) -> Any:
+        """What the outputs of the network mean."""
+
+    @property
+    def heads(self) -> int:
+        """Outputs of the network: classes with background, or regions."""
 
 
 @dataclass(frozen=True)

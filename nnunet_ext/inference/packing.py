@@ -6,8 +6,8 @@ import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,12 +32,14 @@ class Part:
         folder: ``.../DATASET/TRAINER__PLANS__CONFIGURATION``.
         folds: to pack; None for those that have the checkpoint.
         checkpoint: file name of the checkpoints.
+        attached: further files, by their path in the model's folder.
     """
 
     role: str
     folder: Path
     folds: tuple[Fold, ...] | None = None
     checkpoint: str = FINAL
+    attached: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ def pack(parts: Sequence[Part], file: Path) -> Packed:
         raise ModelError(f"expected parts of one dataset, got {sorted(datasets)}")
     (dataset,) = datasets
     files = {
-        str(PurePosixPath(dataset, part.folder.name, *found.relative_to(part.folder).parts)): found
+        str(PurePosixPath(dataset, part.folder.name, name)): found
         for part in parts
-        for found in _files_of(part)
+        for name, found in _files_of(part)
     }
     manifest = {
         "nnunet_ext": nnunet_ext.__version__,
@@ -134,20 +136,22 @@ def _dataset_of(folder: Path) -> str:
     return str(json.loads(plans.read_text(encoding="utf-8"))["dataset_name"])
 
 
-def _files_of(part: Part) -> Iterator[Path]:
+def _files_of(part: Part) -> Iterator[tuple[str, Path]]:
+    """Files with their paths in the model's folder."""
     folds = part.folds or available_folds(part.folder, part.checkpoint)
     if not folds:
         raise ModelError(f"expected {part.checkpoint} of at least one fold in {part.folder}, found none")
     needed = [part.folder / name for name in _OF_A_MODEL[:2]]
     needed += [part.folder / f"fold_{fold}" / part.checkpoint for fold in folds]
-    for file in needed:
+    for file in (*needed, *part.attached.values()):
         if not file.is_file():
             raise ModelError(f"expected {file}, found none: finish the training, or choose other folds")
-        yield file
     optional = [part.folder / name for name in _OF_A_MODEL[2:]]
     optional += [part.folder / f"fold_{fold}" / name for fold in folds for name in _OF_A_FOLD]
     optional += [f / name for f in part.folder.glob("crossval_results_folds_*") for name in _OF_ALL_FOLDS]
-    yield from (file for file in optional if file.is_file())
+    for file in (*needed, *(file for file in optional if file.is_file())):
+        yield file.relative_to(part.folder).as_posix(), file
+    yield from part.attached.items()
 
 
 def _manifest_of(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
