@@ -1,4 +1,4 @@
-"""The verb ``export-model``: a trained model in one file, with its coarse model, and its installation."""
+"""The verb ``export-model``: a trained model and what it predicts with, in one file, and installed again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ext.cli.model_arguments import add_model_arguments, folds_of, model_folder
+from nnunet_ext.cli.refine_arguments import MODELS_OWN
 
 if TYPE_CHECKING:
+    from nnunet_ext.inference.model import Model
     from nnunet_ext.inference.packing import Packed
 
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 Pack a trained model into one file, or install such a file. Of a cascade, the coarse model goes with the fine
-one. Weights, plans and labels are packed, images and label maps are not.
+one, and so does a refiner (nnunet_ext refine train) in the model's folder or named with --refiner. Weights,
+plans and labels are packed, images and label maps are not.
 
 nnU-Net's own nnUNetv2_install_pretrained_model_from_zip takes the file, too; --install also checks every
 file, and leaves a model alone that is there already and differs.
@@ -50,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--coarse-model", type=Path, metavar="MODEL", help="of a cascade (beside the fine one)"
     )
     parser.add_argument("--coarse-folds", nargs="+", metavar="F", help="to pack (those of the fine model)")
+    parser.add_argument(
+        "--refiner", type=Path, metavar="DIR", help="folder of a refiner (refiner, in the model's folder)"
+    )
     parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="the zip to write")
     parser.add_argument("--install", type=Path, metavar="FILE", help="install this file instead")
     parser.add_argument("--overwrite", action="store_true", help="with --install: replace what differs")
@@ -73,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
 def _install(args: argparse.Namespace) -> Packed:
     from nnunet_ext.inference.packing import install
 
-    if args.output is not None or args.model is not None or args.dataset is not None:
-        raise ValueError("--install takes a file and no model: leave -m, -d and -o out")
+    if any(v is not None for v in (args.output, args.model, args.dataset, args.refiner)):
+        raise ValueError("--install takes a file and no model: leave -m, -d, -o and --refiner out")
     results = os.environ.get("nnUNet_results")
     if not results:
         raise ValueError("set nnUNet_results, the folder in which nnU-Net looks for models")
@@ -90,8 +96,21 @@ def _pack(args: argparse.Namespace) -> Packed:
         raise ValueError("expected -o FILE, the zip to write")
     # Loaded, so that what is packed is known to be whole.
     model = load_model(model_folder(args), folds=folds_of(args.folds), checkpoint=args.checkpoint)
-    parts = [Part("model", model.folder, model.folds, model.checkpoint)]
+    attached = _refiner_files(model, args.refiner)
+    parts = [Part("model", model.folder, model.folds, model.checkpoint, attached)]
     if model.previous_stage is not None:
         coarse = load_coarse(model, folder=args.coarse_model, folds=folds_of(args.coarse_folds))
         parts.append(Part("coarse", coarse.folder, coarse.folds, coarse.checkpoint))
     return pack(parts, args.output)
+
+
+def _refiner_files(model: Model, named: Path | None) -> dict[str, Path]:
+    """Files of the model's refiner by their place in the model's folder; none where it has no refiner."""
+    own = model.folder / MODELS_OWN
+    if named is None and not own.is_dir():
+        return {}
+    from nnunet_ext.refinement.folder import DESCRIPTION, WEIGHTS, load_refiner, require_model
+
+    refiner = load_refiner(named or own)
+    require_model(refiner, model)
+    return {(MODELS_OWN / name).as_posix(): refiner.folder / name for name in (DESCRIPTION, WEIGHTS)}

@@ -63,6 +63,7 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("translate", "nnunet_ext.cli.translate", "MRI becomes CT to train on: a CycleGAN, its controls"),
     Verb("predict", "nnunet_ext.cli.predict", "predict in bounded memory, with both stages of a cascade"),
+    Verb("refine", "nnunet_ext.cli.refine", "learn from a model's errors how structures lie, and correct"),
     Verb("export-model", "nnunet_ext.cli.export_model", "a model in one file, with what it predicts with"),
     Verb("export", "nnunet_ext.cli.export", "predicted labels to RTSTRUCT on the original DICOM series"),
     Verb("evaluate", "nnunet_ext.cli.evaluate", "every metric of the papers, with named definitions"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ext.cli.model_arguments import add_model_arguments, folds_of, model_folder
 from nnunet_ext.cli.predict_report import described, summary
+from nnunet_ext.cli.refine_arguments import add_refiner_arguments, refined
 
 if TYPE_CHECKING:
     from nnunet_ext.inference.model import Model
@@ -35,6 +36,7 @@ examples:
   nnunet_ext predict -i imagesTs -o predicted -d 4 -c 3d_fullres -tr nnUNetTrainerRASUNet
   nnunet_ext predict -i imagesTs -o predicted -m .../nnUNetTrainer__nnUNetPlans__3d_fullres -f 0 --device cpu
   nnunet_ext predict -i case_0000.nii.gz -o predicted -m MODEL --disable-mirroring --report report.json
+  nnunet_ext predict -i imagesTs -o predicted -d 4 -c 3d_fullres --refiner     # what refine train made of it
   nnunet_ext predict -i imagesTs -o predicted -d 5 -c 3d_cascade_fullres -p nnUNetAGUNetPlans \\
       -tr nnUNetTrainerSkeletonCascade          # both stages
 
@@ -76,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="OUT", help="for results")
     add_model_arguments(parser)
     _add_cascade_arguments(parser)
+    add_refiner_arguments(parser)
     _add_settings_arguments(parser)
     parser.add_argument(
         "--save-probabilities",
@@ -251,7 +254,7 @@ def _predict(args: argparse.Namespace) -> RunReport:
         precision=args.precision,
         skip_tolerance=args.skip_tolerance,
     )
-    predictor = predictor_for(model, settings=settings, args=args)
+    predictor = refined(predictor_for(model, settings=settings, args=args), args=args)
     is_folder = len(args.source) == 1 and args.source[0].is_dir()
     cases = find_cases(
         args.source[0] if is_folder else args.source,
