@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nnunet_ext.evaluation.benchmark.lock import alone
 from nnunet_ext.files import write_text
 from nnunet_ext.inference.cases import CaseError
+from nnunet_ext.lock import alone
 from nnunet_ext.networks.scn import RefineSCN
 from nnunet_ext.refinement.cache import CachedCase, cached
 from nnunet_ext.refinement.corruption import Anatomy, pair_weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
+from nnunet_ext.lock import alone
 from nnunet_ext.networks.cyclegan import check_discriminator_size, check_generator_size
 from nnunet_ext.translation.checkpoint import load_checkpoint
 from nnunet_ext.translation.domains import Domain, check_pair
@@ -144,6 +146,13 @@ class _Run:
 
     def __call__(self, fabric: Fabric) -> dict[str, Any]:
         slots_of(fabric, self.settings)
+        with ExitStack() as held:
+            if fabric.is_global_zero:
+                held.enter_context(alone(self.folder / ".lock", what=f"the translation in {self.folder}"))
+            fabric.barrier()
+            return self._train(fabric)
+
+    def _train(self, fabric: Fabric) -> dict[str, Any]:
         found = self._gathered(fabric)
         description = describe(self.mr, self.ct, found, settings=self.settings, patch_size=self.patch_size)
         if fabric.is_global_zero:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from matplotlib.image import imread
 from translation_home import MR, PATCH, TranslationHome, overwrite, small
 from translation_runs import SCHEDULE, WithPlainSteps, train_small
 
+from nnunet_ext.lock import alone
 from nnunet_ext.translation import step, training
 from nnunet_ext.translation.checkpoint import FILE, load_checkpoint
 from nnunet_ext.translation.folder import load_model
@@ -200,6 +202,20 @@ def test_a_folder_of_another_translation_is_refused(home: TranslationHome, tmp_p
     train_small(home, tmp_path, small(steps=1))
     with pytest.raises(ValueError, match="another translation: settings differ"):
         train_small(home, tmp_path, small(steps=2))
+
+
+def test_a_second_process_waits_for_the_first(
+    home: TranslationHome, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with alone(tmp_path / ".lock", what="the first"):
+            second = pool.submit(train_small, home, tmp_path, small(steps=1))
+            deadline = time.monotonic() + 60
+            while "waiting for it" not in caplog.text:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert load_checkpoint(tmp_path) is None
+        assert second.result(timeout=60).steps_now == 1
 
 
 def test_a_patch_that_does_not_go_is_refused(home: TranslationHome, tmp_path: Path) -> None:

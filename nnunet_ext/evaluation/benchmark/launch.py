@@ -12,11 +12,11 @@ from pathlib import Path
 
 from nnunet_ext.commands import CPU_SETTINGS, run_logged
 from nnunet_ext.evaluation.benchmark.gpu_memory import GpuMemory
-from nnunet_ext.evaluation.benchmark.lock import alone
 from nnunet_ext.evaluation.benchmark.machine import machine
 from nnunet_ext.evaluation.benchmark.matrix import Run
 from nnunet_ext.evaluation.benchmark.places import Places
 from nnunet_ext.evaluation.benchmark.records import Record, read_record, record_of, save_record
+from nnunet_ext.lock import alone
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from finished_benchmark import DATASET, finished_benchmark
 
 from nnunet_ext.cli.main import main
 from nnunet_ext.commands import CommandStoppedError
-from nnunet_ext.evaluation.benchmark.lock import alone
 from nnunet_ext.evaluation.benchmark.matrix import RESENC_PLANS
+from nnunet_ext.lock import alone
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills by POSIX signals")
 PYTHON = sys.executable  # before the stand-in takes its name

@@ -1,4 +1,4 @@
-"""One process at a time for a training: a benchmark that was killed may have left one behind, alive."""
+"""One process at a time for a training: one that was killed may have left another behind, alive."""
 
 from __future__ import annotations
 
