@@ -58,7 +58,7 @@ def _plain(parameters: Any, *, lr: float, betas: Any) -> torch.optim.SGD:
 
 
 def main() -> None:
-    """Train slowly, to be killed: ``python translation_runs.py HOME FOLDER``."""
+    """Train slowly, to be killed: ``python translation_runs.py HOME FOLDER THREADS``."""
     whole = step.Players.step
 
     def slow(self: Any, *args: Any, **options: Any) -> Any:
@@ -66,7 +66,7 @@ def main() -> None:
         return whole(self, *args, **options)
 
     step.Players.step = slow  # type: ignore[method-assign]
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(sys.argv[3]))
     train_small(TranslationHome(Path(sys.argv[1])), Path(sys.argv[2]), small(steps=200))
 
 
