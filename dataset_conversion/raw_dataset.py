@@ -90,15 +90,42 @@ def discover_images(folder: Path, options: Options, *, labels: Path | None) -> l
     return cases
 
 
-def read(case: SourceCase, options: Options) -> ReadCase:
-    """The channels of one case, and its label where it has one."""
-    expected = options[CHANNELS] + case.is_training
+def labeled_cases(dataset: Path) -> list[SourceCase]:
+    """Training cases of a raw dataset with their files: every channel, then the label.
+
+    Raises:
+        FileNotFoundError: there is no ``dataset.json``.
+        ValueError: it is not as nnU-Net wants it, or there is no labeled image.
+    """
+    content = read_description(dataset)
+    options = {ENDING: content["file_ending"], CHANNELS: len(content["channel_names"])}
+    cases = discover_images(dataset / "imagesTr", options, labels=dataset / "labelsTr")
+    if not cases:
+        raise ValueError(
+            f"expected labeled images ending with {content['file_ending']} in {dataset}, got none"
+        )
+    return cases
+
+
+def require_complete(case: SourceCase, *, channels: int, labels: int) -> None:
+    """Refuse a case of which a file is missing.
+
+    Raises:
+        CaseError: ``missing-channel``.
+    """
+    expected = channels + labels
     if len(case.files) != expected:
+        what = "every channel and a label" if labels else "every channel"
         raise CaseError(
             "missing-channel",
-            reason=f"expected {expected} files, got {len(case.files)}",
+            reason=f"expected {expected} files, {what}, got {len(case.files)}",
             remedy="nnU-Net needs every channel, and a label for a training case",
         )
+
+
+def read(case: SourceCase, options: Options) -> ReadCase:
+    """The channels of one case, and its label where it has one."""
+    require_complete(case, channels=options[CHANNELS], labels=int(case.is_training))
     volumes = [read_volume(file) for file in case.files]
     notes: tuple[Note, ...] = tuple(note for volume in volumes for note in volume.notes)
     images = tuple(volume.image for volume in volumes)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.clinical_io import CaseError
+from nnunet_ext.dataset_conversion.description import read_description
 from nnunet_ext.dataset_conversion.raw_folder import (
     existing_dataset,
     folder_to_write,
@@ -98,7 +99,7 @@ def apply(args: argparse.Namespace) -> int:
     """A raw dataset of synthetic CT."""
     model = load_model(args.model)
     source, dataset = _source_and_target(args)
-    names = json.loads((source / "dataset.json").read_text(encoding="utf-8"))["channel_names"]
+    names = read_description(source)["channel_names"]
     trained_on = dict(model.dataset_json["channel_names"])
     if {k: str(v).lower() for k, v in names.items()} != {k: str(v).lower() for k, v in trained_on.items()}:
         raise ValueError(

@@ -17,7 +17,7 @@ from nnunet_ext.clinical_io import CaseError, read_volume
 from nnunet_ext.clinical_io.grids import require_same_grid
 from nnunet_ext.clinical_io.volumes import ENDINGS, write_image
 from nnunet_ext.dataset_conversion.description import DESCRIPTION, read_description
-from nnunet_ext.dataset_conversion.raw_dataset import CHANNELS, ENDING, discover_images
+from nnunet_ext.dataset_conversion.raw_dataset import labeled_cases, require_complete
 from nnunet_ext.files import checksum, whole_file, write_text
 from nnunet_ext.synthetic import KEY
 from nnunet_ext.translation.apply import SyntheticImage
@@ -83,16 +83,12 @@ def translate_dataset(source: Path, dataset: Path, method: Method, *, progress: 
     ending = content["file_ending"]
     if ending not in ENDINGS:
         raise ValueError(f"expected volumes ({', '.join(ENDINGS)}), got images that end with {ending}")
-    options = {ENDING: ending, CHANNELS: len(content["channel_names"])}
-    cases = discover_images(source / "imagesTr", options, labels=source / "labelsTr")
-    if not cases:
-        raise ValueError(f"expected labeled images ending with {ending} in {source}, got none")
+    cases = labeled_cases(source)
     report = _Report(dataset, method.made_by, source)
     names = label_names(content)
-    hidden = not progress
-    for case in tqdm(cases, desc="Synthetic CT", unit="case", disable=hidden):
+    for case in tqdm(cases, desc="Synthetic CT", unit="case", disable=not progress):
         try:
-            _check_files(case.files, options[CHANNELS] + 1)
+            require_complete(case, channels=len(content["channel_names"]), labels=1)
             if not report.has(case.public_name, case.files):
                 report.add(
                     case.public_name, _write_case(dataset, case.public_name, case.files, method, names)
@@ -133,15 +129,6 @@ def _write_case(
         "source_sha256": {file.name: checksum(file) for file in files},
         "sha256": {str(f.relative_to(dataset)): checksum(f) for f in (image_file, label_file)},
     }
-
-
-def _check_files(files: Sequence[Path], expected: int) -> None:
-    if len(files) != expected:
-        raise CaseError(
-            "missing-file",
-            reason=f"expected {expected} files, every channel and a label, got {len(files)}",
-            remedy="only labeled images are of use; take this one out of imagesTr, or add what is missing",
-        )
 
 
 def _describe(

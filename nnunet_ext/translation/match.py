@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from nnunet_ext.clinical_io import read_volume
 from nnunet_ext.dataset_conversion.description import read_description
-from nnunet_ext.dataset_conversion.raw_dataset import CHANNELS, ENDING, discover_images
+from nnunet_ext.dataset_conversion.raw_dataset import labeled_cases, require_complete
 from nnunet_ext.translation.apply import SyntheticImage, check_image
 from nnunet_ext.translation.domains import Window
 from nnunet_ext.translation.labels import label_means, label_names
@@ -46,22 +46,19 @@ def look_at_ct(dataset: Path, *, channel: int = 0, progress: bool = True) -> Rea
 
     Raises:
         ValueError: it has no training images, or the channel is no CT.
-        CaseError: an image or a label cannot be read.
+        CaseError: an image or a label is missing or cannot be read.
     """
     content = read_description(dataset)
     channels = content["channel_names"]
     if str(channels.get(str(channel), "")).upper() != "CT":
         raise ValueError(f"expected CT in channel {channel} of {dataset}, got {channels}")
-    options = {ENDING: content["file_ending"], CHANNELS: len(channels)}
-    cases = discover_images(dataset / "imagesTr", options, labels=dataset / "labelsTr")
-    if not cases:
-        raise ValueError(f"expected CT images in {dataset / 'imagesTr'}, got none")
     low, high = RANGE_HU
     edges = edges_hu(Window(low, high))
     everything = np.zeros(high - low + 1, np.int64)
     body = np.zeros(len(edges) - 1, np.int64)
     means: dict[str, list[float]] = {}
-    for case in tqdm(cases, desc="Real CT", unit="case", disable=not progress):
+    for case in tqdm(labeled_cases(dataset), desc="Real CT", unit="case", disable=not progress):
+        require_complete(case, channels=len(channels), labels=1)  # else its last file is no label
         hu = sitk.GetArrayViewFromImage(read_volume(case.files[channel]).image)
         hu = np.clip(np.rint(hu), low, high).astype(np.int16)
         everything += np.bincount(hu.ravel().astype(np.int64) - low, minlength=len(everything))

@@ -14,10 +14,11 @@ import numpy as np
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from tqdm import tqdm
 
+from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.dataset_conversion.description import DESCRIPTION, read_description
-from nnunet_ext.dataset_conversion.raw_dataset import CHANNELS, ENDING, discover_images
+from nnunet_ext.dataset_conversion.raw_dataset import labeled_cases, require_complete
 from nnunet_ext.dataset_conversion.splits import FILE as SPLITS
-from nnunet_ext.dataset_conversion.splits import Splits, refuse_other_splits
+from nnunet_ext.dataset_conversion.splits import FOLDS, SEED, Splits, refuse_other_splits
 from nnunet_ext.files import checksum, whole_file, write_text
 from nnunet_ext.synthetic import KEY, synthetic_cases
 
@@ -135,7 +136,8 @@ def mix(
     """
     descriptions = read_description(real), read_description(synthetic)
     _check(real, synthetic, descriptions)
-    files = [_cases(folder, content) for folder, content in zip((real, synthetic), descriptions, strict=True)]
+    channels = len(descriptions[0]["channel_names"])
+    files = [_cases(folder, channels=channels) for folder in (real, synthetic)]
     number = how_many(fraction, of=of, translated=len(files[1]), real=len(files[0]))
     chosen = sorted(np.random.default_rng(seed).permutation(sorted(files[1]))[:number].tolist())
     names = {case: case + SUFFIX for case in chosen}
@@ -193,15 +195,14 @@ def _check(real: Path, synthetic: Path, descriptions: Sequence[Mapping[str, Any]
         raise ValueError(f"{synthetic} holds no synthetic cases; nnunet_ext translate apply writes them")
 
 
-def _cases(dataset: Path, content: Mapping[str, Any]) -> dict[str, tuple[Path, ...]]:
+def _cases(dataset: Path, *, channels: int) -> dict[str, tuple[Path, ...]]:
     """Files of each case: images, then the label."""
-    options = {ENDING: content["file_ending"], CHANNELS: len(content["channel_names"])}
-    found = discover_images(dataset / "imagesTr", options, labels=dataset / "labelsTr")
-    wanted = options[CHANNELS] + 1
-    if incomplete := [case.public_name for case in found if len(case.files) != wanted]:
-        raise ValueError(f"in {dataset} images or labels are missing of {', '.join(sorted(incomplete))}")
-    if not found:
-        raise ValueError(f"expected labeled images in {dataset}, got none")
+    found = labeled_cases(dataset)
+    for case in found:
+        try:
+            require_complete(case, channels=channels, labels=1)
+        except CaseError as error:
+            raise ValueError(f"{case.public_name} of {dataset}: {error}") from error
     return {case.public_name: case.files for case in found}
 
 
@@ -218,7 +219,7 @@ def _splits_of(real: Path, preprocessed: Path | None, cases: Sequence[str]) -> S
                 )
             return splits
     try:
-        drawn: Splits = generate_crossval_split(list(cases), seed=12345, n_splits=5)
+        drawn: Splits = generate_crossval_split(list(cases), seed=SEED, n_splits=FOLDS)
     except ValueError as error:
         raise ValueError(f"five splits need five real cases, got {len(cases)}; add patients") from error
     return [{part: [str(case) for case in named] for part, named in split.items()} for split in drawn]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from translation_home import CT, MR, TranslationHome, write_home
 
+from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.translation.dataset import Method, translate_dataset
 from nnunet_ext.translation.match import HistogramMatcher, look_at_ct
 from nnunet_ext.translation.mix import SUFFIX, how_many, mix, mixed_splits
@@ -181,3 +183,13 @@ def test_datasets_that_do_not_go_together_are_refused(matched: TranslationHome, 
     with pytest.raises(ValueError, match="holds synthetic cases itself"):
         mix(raw / "Dataset043_S", raw / "Dataset043_S", target, fraction=0.5, progress=False)
     assert not target.exists()
+
+
+def test_a_case_without_a_label_is_not_judged_by_its_image(matched: TranslationHome, tmp_path: Path) -> None:
+    copy = tmp_path / "Dataset042_CT"
+    shutil.copytree(matched.raw / CT, copy)
+    (copy / "labelsTr" / "ct_1.nii.gz").unlink()
+    with pytest.raises(CaseError, match="expected 2 files, every channel and a label, got 1"):
+        look_at_ct(copy, progress=False)
+    with pytest.raises(ValueError, match=r"ct_1 of .*expected 2 files"):
+        mix(copy, matched.raw / "Dataset043_S", tmp_path / "Dataset045_M", fraction=0.2, progress=False)
