@@ -24,9 +24,24 @@ def restored_labels(labels: NDArray[Any], *, model: OutputFormat, properties: di
         model: that predicted them.
         properties: nnU-Net's, of the case.
     """
-    whole = np.zeros(properties["shape_before_cropping"], label_dtype(model))
-    whole = insert_crop_into_image(whole, labels, properties["bbox_used_for_cropping"])
-    return np.asarray(whole.transpose(model.plans_manager.transpose_backward))
+    values = labels.astype(label_dtype(model), copy=False)
+    return restored(values, fill=0, plans_manager=model.plans_manager, properties=properties)
+
+
+def restored(
+    values: NDArray[Any], *, fill: int, plans_manager: Any, properties: dict[str, Any]
+) -> NDArray[Any]:
+    """Values of the whole image, with its axes as the reader had them.
+
+    Args:
+        values: (z, y, x), transposed and cropped as nnU-Net's preprocessing left the image.
+        fill: what stands outside of nnU-Net's crop.
+        plans_manager: nnU-Net's.
+        properties: nnU-Net's, of the case.
+    """
+    whole = np.full(properties["shape_before_cropping"], fill, values.dtype)
+    whole = insert_crop_into_image(whole, values, properties["bbox_used_for_cropping"])
+    return np.asarray(whole.transpose(plans_manager.transpose_backward))
 
 
 def write_labels(

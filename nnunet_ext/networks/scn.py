@@ -197,9 +197,8 @@ class _FewOutputs(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, z, y, x) -> (B, outputs, z, y, x)."""
         more = -self.out_channels % 16
-        assert self.bias is not None  # of this class there is always one
         weight = functional.pad(self.weight, (0, 0) * 4 + (0, more))
-        bias = functional.pad(self.bias, (0, more))
+        bias = None if self.bias is None else functional.pad(self.bias, (0, more))
         return functional.conv3d(x, weight, bias, padding=self.padding)[:, : self.out_channels]
 
 

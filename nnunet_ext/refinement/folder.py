@@ -11,15 +11,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import nnunet_ext
-from nnunet_ext.files import checksum, whole_file, write_text
+from nnunet_ext.files import checksum, write_text
 from nnunet_ext.inference.model import Model
 from nnunet_ext.networks.scn import RefineSCN
 from nnunet_ext.refinement.case import EVERYWHERE
 from nnunet_ext.refinement.outputs import Outputs, read_json
 from nnunet_ext.refinement.sources import identity_differences
+from nnunet_ext.weights import save_weights
 
 WEIGHTS, DESCRIPTION = "refiner.safetensors", "refiner.json"
 FORMAT = 1
@@ -75,9 +76,7 @@ def save_refiner(folder: Path, network: RefineSCN, outputs: Outputs, *, content:
         OSError: it cannot be written.
     """
     (folder / DESCRIPTION).unlink(missing_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with whole_file(folder / WEIGHTS) as temporary:
-        save_file(weights, str(temporary))
+    save_weights(network, folder / WEIGHTS)
     description = {
         "format": FORMAT,
         **outputs.as_dict(),

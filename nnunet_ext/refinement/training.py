@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nnunet_ext.files import whole_file
 from nnunet_ext.losses import with_focal
 from nnunet_ext.networks.scn import FEATURES, Inputs, RefineSCN
 from nnunet_ext.refinement.layout import KERNELS, Kernels, Layout
 from nnunet_ext.refinement.outputs import Outputs
+from nnunet_ext.weights import save_state
 
 FOCAL_WEIGHT = 0.1  # paper 001
 SMOOTH = 1e-5  # nnU-Net's
@@ -160,12 +159,11 @@ def fit(
     value = float("nan")
     steps = range(begin, settings.iterations)
     with ThreadPoolExecutor(1, "sample") as pool:  # the next sample while this one is learned
-        ahead = pool.submit(draw, begin) if steps else None
+        ahead = [pool.submit(draw, step) for step in steps[:1]]
         with tqdm(steps, desc=description, disable=not progress, unit="step") as bar:
             for step in bar:
-                assert ahead is not None  # there is a step
-                probabilities, target = ahead.result()
-                ahead = pool.submit(draw, step + 1) if step + 1 < settings.iterations else None
+                probabilities, target = ahead.pop().result()
+                ahead = [pool.submit(draw, step + 1)] if step + 1 in steps else []
                 for group in optimizer.param_groups:
                     left = 1 - step / settings.iterations
                     group["lr"] = settings.learning_rate * left**SCHEDULE_POWER
@@ -188,11 +186,7 @@ def fit(
 
 def _save(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    with whole_file(file) as temporary:
-        torch.save(state, temporary)
-        # Windows flushes only what is open for writing.
-        with temporary.open("r+b") as opened:
-            os.fsync(opened.fileno())
+    save_state(state, file)
 
 
 def _resumed(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:

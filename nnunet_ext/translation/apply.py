@@ -16,6 +16,7 @@ from torch import Tensor
 from nnunet_ext.clinical_io import CaseError, read_volume
 from nnunet_ext.inference.cases import CaseFiles, PreparedCase
 from nnunet_ext.inference.constant import ConstantTiles
+from nnunet_ext.inference.export import restored
 from nnunet_ext.inference.planes import output_planes, plan_of
 from nnunet_ext.inference.tiles import padded, tiling
 from nnunet_ext.inference.window import Window
@@ -107,7 +108,10 @@ class CaseTranslator:
         self._check_spacing(original)
         case, values_range = self._prepared(files, original)
         hu, tiles = self._translated(case, values_range)
-        image = sitk.GetImageFromArray(self._at_home(hu, case))
+        air = int(to_hu(np.array(-1.0), self.model.window))
+        plans, _ = self._managers
+        whole = restored(hu, fill=air, plans_manager=plans, properties=case.properties)
+        image = sitk.GetImageFromArray(np.ascontiguousarray(whole))
         image.CopyInformation(original)
         return SyntheticImage(image, time.perf_counter() - start, tiles)
 
@@ -182,12 +186,3 @@ class CaseTranslator:
     def _forward(self, tile: Tensor) -> Tensor:
         result: Tensor = self._network(tile.to(self.device) - 1)
         return result
-
-    def _at_home(self, hu: NDArray[np.int16], case: PreparedCase) -> NDArray[np.int16]:
-        """The whole image in its own order of axes; what nnU-Net cropped away becomes air."""
-        plans, _ = self._managers
-        properties = case.properties
-        air = int(to_hu(np.array(-1.0), self.model.window))
-        whole = np.full([int(n) for n in properties["shape_before_cropping"]], air, np.int16)
-        whole[tuple(slice(int(a), int(b)) for a, b in properties["bbox_used_for_cropping"])] = hu
-        return np.ascontiguousarray(whole.transpose(plans.transpose_backward))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnunet_ext.files import whole_file
+from nnunet_ext.weights import save_state
 
 FILE = "checkpoint_latest.pt"
 
@@ -37,10 +36,7 @@ class Checkpoint:
 
     def save(self, folder: Path) -> None:
         """Write it; a kill leaves this one or the one before."""
-        with whole_file(folder / FILE) as temporary:
-            torch.save(vars(self), temporary)
-            with temporary.open("r+b") as written:
-                os.fsync(written.fileno())
+        save_state(vars(self), folder / FILE)
 
 
 def load_checkpoint(folder: Path, *, map_location: Any = "cpu") -> Checkpoint | None:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nnunetv2
 import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 import nnunet_ext
-from nnunet_ext.files import checksum, whole_file, write_text
+from nnunet_ext.files import checksum, write_text
 from nnunet_ext.networks.cyclegan import ResNetGenerator
 from nnunet_ext.translation.domains import Domain, Window
 from nnunet_ext.translation.facts import Gathered
 from nnunet_ext.translation.settings import Settings
 from nnunet_ext.translation.target import TargetStatistics
+from nnunet_ext.weights import save_weights
 
 RECORD, PLANS, DATASET, TARGET = "translation.json", "plans.json", "dataset.json", "target_statistics.json"
 TO_CT, TO_MR = "generator.safetensors", "generator_back.safetensors"
@@ -71,11 +72,6 @@ class TranslationModel:
     def patch_size(self) -> tuple[int, ...]:
         """That it was trained with."""
         return tuple(self.record["patch_size"])
-
-    @property
-    def channel_name(self) -> str:
-        """Of the MR images it knows."""
-        return str(self.record["source"]["channel_name"])
 
     @property
     def is_complete(self) -> bool:
@@ -174,23 +170,16 @@ def begin(
 
 def write_record(folder: Path, description: Mapping[str, Any], *, steps_done: int) -> None:
     """Write ``translation.json``."""
-    made_by = {"nnunet_ext": nnunet_ext.__version__, "nnunetv2": _version(nnunetv2), "torch": _version(torch)}
+    made_by = {
+        "nnunet_ext": nnunet_ext.__version__,
+        "nnunetv2": version("nnunetv2"),
+        "torch": torch.__version__,
+    }
     content = {**description, "steps_done": steps_done, "made_by": made_by}
     write_text(folder / RECORD, json.dumps(content, indent=2) + "\n")
 
 
 def write_generators(folder: Path, *, to_ct: nn.Module, to_mr: nn.Module) -> None:
     """Write both generators, for what applies them."""
-    for name, network in ((TO_CT, to_ct), (TO_MR, to_mr)):
-        weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-        with whole_file(folder / name) as temporary:
-            save_file(weights, temporary)
-
-
-def _version(module: Any) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(module.__name__)
-    except PackageNotFoundError:
-        return str(getattr(module, "__version__", "unknown"))
+    save_weights(to_ct, folder / TO_CT)
+    save_weights(to_mr, folder / TO_MR)
