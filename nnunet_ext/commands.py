@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -89,6 +89,7 @@ def run_logged(
     stop: threading.Event | None = None,
     on_line: Callable[[str], None] | None = None,
     keep_open: Sequence[int] = (),
+    cores: Collection[int] = (),
 ) -> Finished:
     """Run one command to its end; its output goes to ``log`` and, line by line, to ``on_line``.
 
@@ -102,6 +103,7 @@ def run_logged(
         stop: once another thread sets it, the command is ended.
         on_line: called with every line, for progress.
         keep_open: descriptors of files that the command gets too.
+        cores: the only ones that it and its workers may use (Linux); none for all.
 
     Raises:
         EnvironmentProblemError: the program does not exist.
@@ -139,6 +141,8 @@ def run_logged(
             pass_fds=keep_open,
         )
         try:
+            if cores and hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(child.pid, cores)  # before it has made its first thread
             peak_gib = _follow(child, reader, on_line=on_line, stop=stop)
         finally:
             _end(child)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from nnunet_ext.evaluation.benchmark.matrix import Run
     from nnunet_ext.evaluation.benchmark.places import Places
     from nnunet_ext.evaluation.benchmark.resources import Resources
+    from nnunet_ext.evaluation.benchmark.shares import Share
 
 from nnunet_ext.cli import benchmark_report
+from nnunet_ext.cli.benchmark_resources import add_resource_arguments, resources_from, shares_from
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ examples:
   nnunet_ext benchmark run bench.toml --out bench
   nnunet_ext benchmark run --dataset 4 --trainers nnUNetTrainerRASUNet --folds 0 1 --repeats 3 --out bench
   nnunet_ext benchmark run bench.toml --out bench --gpus 0 1
+  nnunet_ext benchmark run bench.toml --out bench --device cpu --at-once 2
   nnunet_ext benchmark run bench.toml --out bench --cluster slurm --slurm partition=gpu account=onco
   nnunet_ext benchmark status bench
   nnunet_ext benchmark report bench --markdown table.md
@@ -85,34 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         run_parser.add_argument(f"--{name}", **typed)
     run_parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the benchmark")
     run_parser.add_argument("--device", choices=("cuda", "cpu", "mps"), default="cuda", help="(cuda)")
-    run_parser.add_argument(
-        "--gpus", nargs="+", default=[], metavar="N", help="one training on each of these at a time"
-    )
     run_parser.add_argument("--no-pbar", action="store_true", help="no progress bar")
-    _add_cluster_arguments(run_parser)
+    add_resource_arguments(run_parser)
     status = actions.add_parser("status", help="how far each training is")
     status.add_argument("out", type=Path, metavar="DIR", help="folder of the benchmark")
     status.add_argument("--json", action="store_true", help="every record as JSON")
     benchmark_report.add_arguments(actions.add_parser("report", help="a page of what is complete"))
-
-
-def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("on a cluster (jobs get one GPU each with --device cuda)")
-    group.add_argument(
-        "--cluster", choices=("slurm", "local"), help="local: all at once on this computer, to try it out"
-    )
-    group.add_argument(
-        "--time-limit-min", type=int, metavar="MIN", help="of a job, after which it is queued again (1440)"
-    )
-    group.add_argument(
-        "--cpus", type=int, metavar="N", help="cores of a job, and workers that load data (12)"
-    )
-    group.add_argument("--memory-gib", type=float, metavar="GIB", help="of a job (the cluster's own)")
-    group.add_argument("--max-jobs", type=int, metavar="N", help="at a time (as many as there is room for)")
-    group.add_argument(
-        "--slurm", nargs="+", action="extend", metavar="KEY=VALUE", help="further settings of sbatch"
-    )
-    group.add_argument("--no-wait", action="store_true", help="submit, print the jobs and return")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,7 +116,8 @@ def _run(args: argparse.Namespace) -> int:
     from nnunet_ext.evaluation.benchmark.splits import draw_splits
 
     find_command("nnUNetv2_train")
-    resources = _resources(args)
+    resources = resources_from(args)
+    shares = shares_from(args)
     matrix = matrix_from(_declaration(args))
     if (matrix.precision == "amp") == (args.device == "cpu"):
         raise ValueError(f"precision {matrix.precision} does not go with --device {args.device}")
@@ -144,7 +127,7 @@ def _run(args: argparse.Namespace) -> int:
         logger.info("nnU-Net has drawn the folds of %s", matrix.dataset)
     keep_declaration(matrix, root=args.out, preprocessed=preprocessed)
     places = Places(args.out.resolve(), matrix)
-    failed = _train_here(args, places) if resources is None else _train_there(args, places, resources)
+    failed = _train_here(args, places, shares) if resources is None else _train_there(args, places, resources)
     if failed is None:
         return 0
     keep_declaration(matrix, root=args.out, preprocessed=preprocessed)  # nobody has changed them since
@@ -152,7 +135,7 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _train_here(args: argparse.Namespace, places: Places) -> list[str]:
+def _train_here(args: argparse.Namespace, places: Places, shares: Sequence[Share]) -> list[str]:
     """Train on this computer; names of the trainings that failed."""
     from nnunet_ext.evaluation.benchmark.launch import train_all
     from nnunet_ext.evaluation.benchmark.live_jobs import live_jobs
@@ -165,7 +148,7 @@ def _train_here(args: argparse.Namespace, places: Places) -> list[str]:
         places,
         device=args.device,
         environment=_environment(),
-        gpus=args.gpus,
+        shares=shares,
         progress=not args.no_pbar,
     )
     return [record.run for record in records if record.status == "failed"]
@@ -187,23 +170,6 @@ def _train_there(args: argparse.Namespace, places: Places, resources: Resources)
         logger.warning("jobs of Slurm go on; type the same again to wait for them, scancel to end them")
         raise
     return [run_.name for run_ in places.matrix.runs if run_ in failed]
-
-
-def _resources(args: argparse.Namespace) -> Resources | None:
-    """What was typed for jobs of a cluster; None for this computer."""
-    from nnunet_ext.evaluation.benchmark.resources import Resources, slurm_settings
-
-    names = ("time_limit_min", "cpus", "memory_gib", "max_jobs")
-    typed = {name: value for name in names if (value := getattr(args, name)) is not None}
-    if args.slurm:
-        typed["slurm"] = slurm_settings(args.slurm)
-    if args.cluster is None:
-        if wrong := [*typed, *(["no_wait"] if args.no_wait else [])]:
-            raise ValueError(f"--{wrong[0].replace('_', '-')} is for jobs of a cluster; give --cluster slurm")
-        return None
-    if args.gpus:
-        raise ValueError("--gpus is for this computer; a job has the GPU that the cluster gives it")
-    return Resources(args.cluster, **typed)
 
 
 def _status(args: argparse.Namespace) -> int:

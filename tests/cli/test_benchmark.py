@@ -79,6 +79,9 @@ def test_a_file_declares_it_and_what_is_typed_counts_more(control: Path) -> None
         ([*TYPED, "--cpus", "4"], "--cpus is for jobs of a cluster; give --cluster slurm"),
         ([*TYPED, "--no-wait"], "--no-wait is for jobs of a cluster"),
         ([*TYPED, "--cluster", "slurm", "--gpus", "0"], "--gpus is for this computer"),
+        ([*TYPED, "--cluster", "slurm", "--at-once", "2"], "--at-once is for this computer"),
+        ([*TYPED, "--gpus", "0"], "--gpus goes with --device cuda, got cpu"),
+        ([*TYPED, "--at-once", "0"], "trainings at a time, one a core, got 0"),
         (
             [*TYPED, "--cluster", "slurm", "--slurm", "mem=4G"],
             "--slurm mem: expected what has no option here",
@@ -91,6 +94,26 @@ def test_wrong_usage_is_told_before_anything_runs(
     assert benchmark(control, *arguments) == 2
     assert message in caplog.text
     assert not (control / "b").exists()
+
+
+@pytest.mark.skipif(
+    len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="one core, or it cannot be chosen"
+)
+def test_trainings_at_once_share_the_cores(control: Path) -> None:
+    assert benchmark(control, *TYPED, "--baselines", "--repeats", "2", "--at-once", "2") == 0
+    found = set((control / "cores.txt").read_text().splitlines())
+    mine = sorted(os.sched_getaffinity(0))
+    assert found <= {",".join(map(str, mine[start::2])) for start in (0, 1)}
+    records = [json.loads(file.read_text()) for file in (control / "b").glob("records/*.json")]
+    used = {record["machine"]["cores_used"] for record in records}
+    assert used <= {(len(mine) + 1) // 2, len(mine) // 2}
+    assert found
+    assert used
+
+
+def test_a_gpu_is_shared_by_naming_it(control: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["benchmark", "run", *TYPED, "--at-once", "2", "--out", str(control / "b")]) == 2
+    assert "--at-once goes with --device cpu, got cuda; name --gpus instead" in caplog.text
 
 
 def test_a_file_that_is_no_toml(control: Path, caplog: pytest.LogCaptureFixture) -> None:

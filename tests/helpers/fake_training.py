@@ -28,6 +28,9 @@ fold.mkdir(parents=True, exist_ok=True)
 control = pathlib.Path(os.environ["CONTROL"])
 with (control / "calls.txt").open("a") as calls:
     variables = [os.environ.get(n, "-") for n in ("nnUNet_ext_bfloat16", "CUDA_VISIBLE_DEVICES")]
+    if hasattr(os, "sched_getaffinity"):
+        cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        with (control / "cores.txt").open("a") as file: file.write(cores + "\\n")
     calls.write(" ".join([*sys.argv[1:], *variables]) + "\\n")
 (control / "processes.txt").write_text("%d %d" % (os.getpid(), os.getppid()))
 logs = len(list(fold.glob("training_log_*.txt")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +17,14 @@ from nnunet_ext.evaluation.benchmark.machine import machine
 from nnunet_ext.evaluation.benchmark.matrix import Run
 from nnunet_ext.evaluation.benchmark.places import Places
 from nnunet_ext.evaluation.benchmark.records import Record, read_record, record_of, save_record
+from nnunet_ext.evaluation.benchmark.shares import Share
 from nnunet_ext.lock import alone
 
 logger = logging.getLogger(__name__)
 
 # The variable by which our composed trainers, vanilla's too, take the precision of the forward pass on a CPU.
 BFLOAT16 = "nnUNet_ext_bfloat16"
+ALL = Share()
 _LAST_LINES = 5
 
 
@@ -31,7 +34,7 @@ def train(
     *,
     device: str,
     environment: Mapping[str, str],
-    gpu: str = "",
+    share: Share = ALL,
     stop: threading.Event | None = None,
 ) -> Record:
     """Begin a training, go on with it, or only look at it, and write its record.
@@ -43,7 +46,7 @@ def train(
         places: where.
         device: nnU-Net's: ``cuda``, ``cpu`` or ``mps``.
         environment: variables of the command, with nnU-Net's folders and the hook.
-        gpu: number of the GPU to use; ``""`` leaves it to the environment.
+        share: what it may use of this computer.
         stop: once set, the command is ended.
 
     Raises:
@@ -54,7 +57,13 @@ def train(
             return before
         keep_open = () if lock is None else (lock,)
         return _train(
-            run, places, device=device, environment=environment, gpu=gpu, stop=stop, keep_open=keep_open
+            run,
+            places,
+            device=device,
+            environment=environment,
+            share=share,
+            stop=stop,
+            keep_open=keep_open,
         )
 
 
@@ -64,7 +73,7 @@ def _train(
     *,
     device: str,
     environment: Mapping[str, str],
-    gpu: str,
+    share: Share,
     stop: threading.Event | None,
     keep_open: Sequence[int],
 ) -> Record:
@@ -72,11 +81,11 @@ def _train(
     if device == "cpu":
         variables = {**CPU_SETTINGS, **variables}
         variables[BFLOAT16] = "1" if places.matrix.precision == "bfloat16" else "0"
-    if gpu:
-        variables["CUDA_VISIBLE_DEVICES"] = gpu
+    if share.gpu:
+        variables["CUDA_VISIBLE_DEVICES"] = share.gpu
     command = places.command(run, device=device)
     logger.info("%s: %s", run.name, " ".join(command))
-    with GpuMemory.watched(gpu if device == "cuda" else None) as memory:
+    with GpuMemory.watched(share.gpu if device == "cuda" else None) as memory:
         done = run_logged(
             command,
             log=places.log(run),
@@ -84,13 +93,15 @@ def _train(
             append=True,
             stop=stop,
             keep_open=keep_open,
+            cores=share.cores,
         )
     reason = ""
     if done.code != 0:
         reason = f"{command[0]} ended with exit code {done.code}: {_last_lines(places.log(run))}"
     elif places.state(run) != "finished":
         reason = f"{command[0]} ended well, and there is no validation in {places.fold(run)}"
-    return _recorded(run, places, reason=reason, peaks=(done.peak_memory_gib, memory.peak_gib))
+    peaks = (done.peak_memory_gib, memory.peak_gib)
+    return _recorded(run, places, reason=reason, peaks=peaks, cores=len(share.cores) or os.cpu_count())
 
 
 def finished(run: Run, places: Places) -> Record | None:
@@ -114,17 +125,17 @@ def train_all(
     *,
     device: str,
     environment: Mapping[str, str],
-    gpus: Sequence[str] = (),
+    shares: Sequence[Share] = (ALL,),
     progress: bool = False,
 ) -> list[Record]:
-    """Run trainings one after the other, or one on each GPU at a time.
+    """Run trainings, one in each share of this computer at a time.
 
     Args:
         runs: which, in this order.
         places: where.
         device: nnU-Net's.
         environment: variables of the commands.
-        gpus: numbers of GPUs; none for one training at a time.
+        shares: of this computer; one, of all of it, for one training at a time.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -133,16 +144,16 @@ def train_all(
     from tqdm import tqdm
 
     stop = threading.Event()
-    free: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for gpu in gpus or ("",):
-        free.put(gpu)
+    free: queue.SimpleQueue[Share] = queue.SimpleQueue()
+    for share in shares:
+        free.put(share)
 
     def work(run: Run) -> Record:
-        with _taken(free) as gpu:
-            return train(run, places, device=device, environment=environment, gpu=gpu, stop=stop)
+        with _taken(free) as share:
+            return train(run, places, device=device, environment=environment, share=share, stop=stop)
 
     records: dict[Run, Record] = {}
-    pool = ThreadPoolExecutor(max(1, len(gpus)))
+    pool = ThreadPoolExecutor(len(shares))
     try:
         waiting = {pool.submit(work, run): run for run in runs}
         bar = tqdm(as_completed(waiting), total=len(runs), unit="run", disable=None if progress else True)
@@ -157,20 +168,28 @@ def train_all(
 
 
 @contextmanager
-def _taken(free: queue.SimpleQueue[str]) -> Iterator[str]:
-    gpu = free.get()
+def _taken(free: queue.SimpleQueue[Share]) -> Iterator[Share]:
+    share = free.get()
     try:
-        yield gpu
+        yield share
     finally:
-        free.put(gpu)
+        free.put(share)
 
 
-def _recorded(run: Run, places: Places, *, reason: str, peaks: tuple[float | None, float | None]) -> Record:
+def _recorded(
+    run: Run,
+    places: Places,
+    *,
+    reason: str,
+    peaks: tuple[float | None, float | None],
+    cores: int | None = None,
+) -> Record:
     record = record_of(
         run,
         places,
         reason=reason,
-        machine=machine(),
+        # Times of trainings that had fewer cores than the computer has say nothing without it.
+        machine={**machine(), "cores_used": cores},
         peak_memory_gib=peaks[0],
         peak_gpu_memory_gib=peaks[1],
     )

@@ -15,6 +15,7 @@ from nnunet_ext.commands import CommandStoppedError
 from nnunet_ext.evaluation.benchmark.launch import record_failure, train
 from nnunet_ext.evaluation.benchmark.matrix import Run
 from nnunet_ext.evaluation.benchmark.places import Places
+from nnunet_ext.evaluation.benchmark.shares import Share
 from nnunet_ext.evaluation.benchmark.tickets import read_ticket
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class TrainingJob:
                 self.places,
                 device=self.device,
                 environment={**os.environ, **self.environment},
-                gpu=visible.split(",")[0],
+                share=Share(visible.split(",")[0]),
                 stop=asked,
             )
         except CommandStoppedError:

@@ -19,6 +19,7 @@ from nnunet_ext.evaluation.benchmark.launch import train, train_all
 from nnunet_ext.evaluation.benchmark.matrix import Arm, Matrix, Run
 from nnunet_ext.evaluation.benchmark.places import Places
 from nnunet_ext.evaluation.benchmark.records import read_record
+from nnunet_ext.evaluation.benchmark.shares import shares_of_gpus
 
 
 @pytest.fixture
@@ -122,7 +123,8 @@ def test_repeats_do_not_overwrite_one_another(control: Path, tmp_path: Path) -> 
 
 
 def test_each_gpu_has_one_training_at_a_time(control: Path, places: Places) -> None:
-    train_all(places.matrix.runs, places, device="cuda", environment=environment(control), gpus=("0", "1"))
+    shares = shares_of_gpus(("0", "1"))
+    train_all(places.matrix.runs, places, device="cuda", environment=environment(control), shares=shares)
     found = calls(control)
     assert {call[-1] for call in found} == {"0", "1"}
     assert {call[-2] for call in found} == {os.environ.get("nnUNet_ext_bfloat16", "-")}
