@@ -134,7 +134,7 @@ _REGIMES = (
         deep_supervision=True,
         augmentations=("noise",),
         flip="all",
-        dropout="0.3 after each stage",
+        dropout="0.3 in each residual block",
         paper_total="4800 to 7200 (100 to 150 epochs of 48 volumes in batches of 1)",
         open_points="it stops early, after 100 to 150 epochs: here 150, and nnU-Net keeps the best "
         "checkpoint too; window [-135, 215] HU of the CT; one of its three crop sizes; the dropout",

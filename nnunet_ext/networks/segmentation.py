@@ -191,7 +191,7 @@ class ResUNet(UNet):
         - The dropout's kind and probability are not given: see ``ResidualStage``, 0.3.
 
     Args:
-        dropout: probability with which a channel is dropped after each stage, in [0, 1).
+        dropout: probability with which a channel is dropped within each residual block, in [0, 1).
         **plan: see ``UNet``.
 
     Raises:
@@ -271,7 +271,7 @@ class VNet(UNet):
         **plan: see ``UNet``.
 
     Raises:
-        ValueError: see ``UNet``.
+        ValueError: ``kernel_size`` is not odd; see ``UNet``.
 
     Example:
         >>> import torch
@@ -282,6 +282,9 @@ class VNet(UNet):
     """
 
     def __init__(self, *, kernel_size: int | None = None, **plan: Any) -> None:
+        if kernel_size is not None and (not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0):
+            raise ValueError(f"kernel_size must be an odd number or None, got {kernel_size!r}")
+
         def stage_block(place: StagePlace, settings: LayerSettings) -> nn.Module:
             planned = place.kernel_size
             return VNetStage(

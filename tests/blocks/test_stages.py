@@ -68,14 +68,33 @@ def test_residual_stages_count_pickle_and_name_their_readers(
     torch.testing.assert_close(pickle.loads(pickle.dumps(stage))(x), y)
 
 
-def test_residual_stage_drops_whole_channels_in_training() -> None:
+def test_residual_stage_drops_whole_channels_between_the_convolutions() -> None:
     stage = ResidualStage(
-        4, 64, blocks=1, stride=(1, 1), kernel_size=(3, 3), settings=SETTINGS[2], dropout=0.3
+        64, 64, blocks=2, stride=(1, 1), kernel_size=(3, 3), settings=SETTINGS[2], dropout=0.3
     )
-    silent = (stage(torch.randn(1, 4, 8, 8)) == 0).flatten(2)
-    assert (silent.all(dim=2) == silent.any(dim=2)).all()
-    assert 5 <= int(silent.all(dim=2).sum()) <= 35
-    assert not (stage.eval()(torch.randn(1, 4, 8, 8)) == 0).flatten(2).all(dim=2).any()
+    seen: list[torch.Tensor] = []
+    for block in stage.stack.blocks:
+        block.conv2.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    image = torch.randn(1, 64, 8, 8)
+    stage(image)
+    for inside in seen:
+        silent = (inside == 0).flatten(2)
+        assert (silent.all(dim=2) == silent.any(dim=2)).all()
+        assert 5 <= int(silent.all(dim=2).sum()) <= 35
+    stage.eval()(image)
+    assert len(seen) == 4
+    assert not any((inside == 0).flatten(2).all(dim=2).any() for inside in seen[2:])
+
+
+def test_what_is_dropped_passes_by_the_shortcut() -> None:
+    """With everything dropped inside the blocks, the first block's input reaches the stage's output."""
+    stage = ResidualStage(
+        4, 4, blocks=2, stride=(1, 1, 1), kernel_size=(3, 3, 3), settings=SETTINGS[3], dropout=0.999999
+    )
+    for block in stage.stack.blocks:
+        nn.init.zeros_(block.conv2.conv.bias)
+    image = torch.rand(2, 4, 4, 4, 4)
+    torch.testing.assert_close(stage(image), image)
 
 
 def test_v_net_stage_learns_a_residual() -> None:
