@@ -124,8 +124,7 @@ class ResidualStage(nn.Module):
         - The blocks are those of nnU-Net's ResidualEncoderUNet (ResNet-D): where the block strides, the
           shortcut averages before its pointwise convolution.
         - Paper 003 has dropout in its blocks and does not say which; whole channels are dropped, between the
-          convolutions of each block. The shortcut keeps them: with dropout behind the stages the network of
-          paper 003 found nothing after 500 iterations (docs/benchmarks/hippocampus_all.md).
+          convolutions of each block, so that the shortcut keeps them.
 
     Args:
         input_channels: channels of the input.
@@ -135,6 +134,8 @@ class ResidualStage(nn.Module):
         kernel_size: the plan's kernel.
         settings: layers of the plan.
         dropout: probability with which a channel is dropped, in [0, 1).
+        begins_as_shortcut: nnU-Net's initialization leaves the blocks' convolutions out at first (their last
+            normalization multiplies with 0), as in its residual encoder.
 
     Example:
         >>> import torch
@@ -154,9 +155,11 @@ class ResidualStage(nn.Module):
         kernel_size: Sequence[int],
         settings: LayerSettings,
         dropout: float = 0.0,
+        begins_as_shortcut: bool = True,
     ) -> None:
         super().__init__()
         self.output_channels = output_channels
+        self.begins_as_shortcut = begins_as_shortcut
         self.stride = tuple(stride)
         self.stack = StackedResidualBlocks(
             n_blocks=blocks,
@@ -182,6 +185,13 @@ class ResidualStage(nn.Module):
             readers.append("stack.blocks.0.skip.0")
         # The library registers each convolution under two names.
         return tuple(f"{reader}.{name}" for reader in readers for name in ("conv", "all_modules.0"))
+
+    def initialize_after_he(self) -> None:
+        """Let the convolutions take part from the beginning, where that was asked for."""
+        if self.begins_as_shortcut:
+            return
+        for block in self.stack.blocks:
+            nn.init.ones_(block.conv2.norm.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, input_channels, *spatial) -> (B, output_channels, *spatial / stride)."""

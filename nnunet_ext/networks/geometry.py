@@ -40,7 +40,8 @@ class PlannedGeometry:
         """Read the entries of ``arch_kwargs``, where one number may stand for every level or axis.
 
         Raises:
-            ValueError: an entry that does not have one value a level, or a stride before the first level.
+            ValueError: an entry that does not have one value a level, an even kernel, or a stride before the
+                first level.
 
         Example:
             >>> geometry = PlannedGeometry.from_plan(
@@ -60,6 +61,11 @@ class PlannedGeometry:
             ),
             decoder_convolutions=_per_level("n_conv_per_stage_decoder", decoder_convolutions, n_stages - 1),
         )
+        if any(k % 2 == 0 for kernel in geometry.kernel_sizes for k in kernel):
+            raise ValueError(
+                f"kernel_sizes must be odd numbers, got {kernel_sizes!r}: an even kernel changes the size of "
+                "a feature map, and skips and upsampled features would not meet"
+            )
         if any(stride != 1 for stride in geometry.strides[0]):
             raise ValueError(
                 f"the first stride must be 1 along every axis, got {geometry.strides[0]}: the segmentation "

@@ -35,7 +35,7 @@ def plain_stage(*, activation_first: bool = False) -> StagePlug:
     return stage_block
 
 
-def residual_stage(dropout: float = 0.0) -> StagePlug:
+def residual_stage(dropout: float = 0.0, *, begins_as_shortcut: bool = True) -> StagePlug:
     """Residual blocks with as many convolutions as the plan asks for, at least one block."""
 
     def stage_block(place: StagePlace, settings: LayerSettings) -> nn.Module:
@@ -47,6 +47,7 @@ def residual_stage(dropout: float = 0.0) -> StagePlug:
             kernel_size=place.kernel_size,
             settings=settings,
             dropout=dropout,
+            begins_as_shortcut=begins_as_shortcut,
         )
 
     return stage_block

@@ -206,13 +206,15 @@ class ResUNet(UNet):
     """
 
     def __init__(self, *, dropout: float = 0.3, **plan: Any) -> None:
-        residual, plain = residual_stage(dropout), plain_stage()
+        # If all blocks began as shortcuts, the network would begin by looking at single voxels: it found
+        # nothing in 500 iterations (docs/benchmarks/hippocampus_all.md).
+        residual, plain = residual_stage(dropout, begins_as_shortcut=False), plain_stage()
 
         def decoder_block(place: StagePlace, settings: LayerSettings) -> nn.Module:
             return (residual if place.convolutions > 1 else plain)(place, settings)
 
         sockets = Sockets(
-            stage_block=residual,
+            stage_block=residual_stage(dropout),
             decoder_block=decoder_block,
             skip_fusion=plain_skip,
             downsampling="strided",
@@ -282,7 +284,9 @@ class VNet(UNet):
     """
 
     def __init__(self, *, kernel_size: int | None = None, **plan: Any) -> None:
-        if kernel_size is not None and (not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0):
+        if kernel_size is not None and (
+            not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0
+        ):
             raise ValueError(f"kernel_size must be an odd number or None, got {kernel_size!r}")
 
         def stage_block(place: StagePlace, settings: LayerSettings) -> nn.Module:

@@ -11,6 +11,7 @@ from layer_settings import SETTINGS
 from torch import nn
 
 from nnunet_ext.blocks import PlainStage, ResidualStage, SqueezeExcitationStage, VNetStage
+from nnunet_ext.networks.unet import UNet
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +96,22 @@ def test_what_is_dropped_passes_by_the_shortcut() -> None:
         nn.init.zeros_(block.conv2.conv.bias)
     image = torch.rand(2, 4, 4, 4, 4)
     torch.testing.assert_close(stage(image), image)
+
+
+@pytest.mark.parametrize("begins_as_shortcut", [True, False])
+def test_whether_the_convolutions_take_part_from_the_beginning(begins_as_shortcut: bool) -> None:
+    stage = ResidualStage(
+        4,
+        4,
+        blocks=2,
+        stride=(1, 1, 1),
+        kernel_size=(3, 3, 3),
+        settings=SETTINGS[3],
+        begins_as_shortcut=begins_as_shortcut,
+    )
+    stage.apply(UNet.initialize)
+    image = torch.rand(1, 4, 4, 4, 4)
+    assert torch.equal(stage(image), image) == begins_as_shortcut
 
 
 def test_v_net_stage_learns_a_residual() -> None:
