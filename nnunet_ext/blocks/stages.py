@@ -191,7 +191,9 @@ class ResidualStage(nn.Module):
         if self.begins_as_shortcut:
             return
         for block in self.stack.blocks:
-            nn.init.ones_(block.conv2.norm.weight)
+            weights = last_norm_weights(block)
+            if weights is not None:
+                nn.init.ones_(weights)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, input_channels, *spatial) -> (B, output_channels, *spatial / stride)."""
@@ -202,6 +204,12 @@ class ResidualStage(nn.Module):
         """Values that the convolutions produce; ``input_size`` is the size before the stride."""
         voxels = prod(n // s for n, s in zip(input_size, self.stride, strict=True))
         return (2 * len(self.stack.blocks) + self.projects) * self.output_channels * voxels
+
+
+def last_norm_weights(block: nn.Module) -> torch.Tensor | None:
+    """What the normalization before a residual block's sum multiplies with; None where a plan has none."""
+    found: torch.Tensor | None = getattr(getattr(block.conv2, "norm", None), "weight", None)
+    return found
 
 
 class VNetStage(nn.Module):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from dynamic_network_architectures.architectures.abstract_arch import AbstractDynamicNetworkArchitectures
+from dynamic_network_architectures.building_blocks.residual import BasicBlockD
 from dynamic_network_architectures.initialization.weight_init import (
     InitWeights_He,
     init_last_bn_before_add_to_0,
@@ -15,6 +16,7 @@ from dynamic_network_architectures.initialization.weight_init import (
 from torch import nn
 
 from nnunet_ext.blocks import LayerSettings
+from nnunet_ext.blocks.stages import last_norm_weights
 from nnunet_ext.networks.decoder import UNetDecoder
 from nnunet_ext.networks.encoder import UNetEncoder
 from nnunet_ext.networks.geometry import PlannedGeometry
@@ -166,7 +168,8 @@ class UNet(AbstractDynamicNetworkArchitectures):
         that defines ``initialize_after_he`` has the last word on its own convolutions.
         """
         InitWeights_He(1e-2)(module)
-        init_last_bn_before_add_to_0(module)
+        if not isinstance(module, BasicBlockD) or last_norm_weights(module) is not None:
+            init_last_bn_before_add_to_0(module)
         initialize_after_he = getattr(module, "initialize_after_he", None)
         if initialize_after_he is not None:
             initialize_after_he()

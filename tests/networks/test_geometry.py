@@ -39,6 +39,8 @@ def test_numbers_stand_for_every_level_and_axis() -> None:
         ({"features": [True, 8, 16]}, "features_per_stage must be 3 whole numbers of 1 or more"),
         ({"kernel_sizes": None}, "each entry of kernel_sizes must be 3 whole numbers of 1 or more, got None"),
         ({"kernel_sizes": [3, None, 3]}, "each entry of kernel_sizes must be 3 whole numbers"),
+        ({"kernel_sizes": [3, 2, 3]}, r"kernel_sizes must be odd numbers, got \[3, 2, 3\]"),
+        ({"kernel_sizes": [3, [3, 3, 4], 3]}, "kernel_sizes must be odd numbers"),
         ({"features": [8, 16]}, r"features_per_stage must be 3 whole numbers of 1 or more, got \[8, 16\]"),
         ({"strides": [1, 2]}, r"strides must have 3 entries, one a level, got \[1, 2\]"),
         ({"strides": [2, 2, 2]}, r"first stride must be 1 along every axis, got \(2, 2, 2\)"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from arch_kwargs import Shape, stages
+from arch_kwargs import SHAPES, Shape, stages
 from dynamic_network_architectures.building_blocks.residual import BasicBlockD
 from network_contract import NetworkContract, build
 from torch import nn
 
+from nnunet_ext import networks
 from nnunet_ext.blocks import (
     DASP,
     AttentionFusion,
@@ -91,6 +94,9 @@ class TestRASUNetWithoutAttention(NetworkContract):
     options: ClassVar[dict[str, Any]] = {"spatial_attention": False}
 
 
+NETWORKS = [getattr(networks, name) for name in networks.__all__ if name != "UNet"]
+
+
 def count(network: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> int:
     return sum(isinstance(m, kind) for m in network.modules())
 
@@ -118,6 +124,14 @@ def test_the_plugs_are_where_the_paper_has_them(
     assert {kind: count(built, kind) for kind in expected} == expected
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("options", [{"norm_op": None}, {"norm_op_kwargs": {"affine": False}}])
+def test_plans_without_normalization_or_its_weights(network: type[UNet], options: dict[str, Any]) -> None:
+    """As nnU-Net builds them: with the initialization, which is about normalization too."""
+    built = build(network, SHAPES[0], deep_supervision=False, options=options)
+    assert torch.isfinite(built(SHAPES[0].batch())).all()
+
+
 def test_af_unet_pools_three_times_at_most() -> None:
     for levels, poolings in ((2, 1), (4, 3), (6, 3)):
         network = build(AFUNet, stages(levels, dim=2), deep_supervision=True)
@@ -136,6 +150,12 @@ def test_v_net_s_own_kernel_leaves_in_plane_stages_in_plane() -> None:
     network = build(VNet, shape, deep_supervision=False, options={"kernel_size": 5})
     kernels = [stage.block.convolutions[0].kernel_size for stage in network.encoder.stages]
     assert kernels == [(1, 5, 5), (5, 5, 5)]
+
+
+@pytest.mark.parametrize("kernel_size", [0, 4, 2.5, -3])
+def test_v_net_s_own_kernel_is_odd(kernel_size: float) -> None:
+    with pytest.raises(ValueError, match=r"kernel_size must be an odd number or None, got"):
+        build(VNet, stages(2), deep_supervision=False, options={"kernel_size": kernel_size})
 
 
 @pytest.mark.parametrize("network", [MAUNet, ResUNet])
@@ -166,6 +186,25 @@ def test_initialization_keeps_position_attention_silent() -> None:
     network = build(MAUNet, stages(3), deep_supervision=False)
     gammas = [p for name, p in network.named_parameters() if name.endswith("gamma")]
     assert [float(gamma.detach()) for gamma in gammas] == [0.0]
+
+
+# Keys and shapes of the weights, which users' models hold: once there is a release, they are never changed.
+FORMATS = {
+    "AFUNet": "b703406d5a9e2c75",
+    "AGUNet": "e9aa315f22c3ccb9",
+    "MAUNet": "2f43d26fa92b9776",
+    "RASUNet": "af0397750bd8d6f0",
+    "ResUNet": "66bf7e890019e501",
+    "SEUNet": "a44dcb4ccddf5dcc",
+    "VNet": "a452bf3eb1427f33",
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_checkpoint_format(network: type[UNet]) -> None:
+    weights = build(network, SHAPES[2], deep_supervision=False).state_dict().items()
+    shapes = json.dumps({key: list(value.shape) for key, value in weights}, sort_keys=True)
+    assert hashlib.sha256(shapes.encode()).hexdigest()[:16] == FORMATS[network.__name__], shapes
 
 
 def test_an_unknown_gate_is_refused() -> None:
