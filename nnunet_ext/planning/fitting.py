@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from nnunet_ext.planning.memory import TrainingStep, trace_step_memory
 
 GIB = 2**30
 Cost = Callable[[TrainingStep], int]
+Limit = Literal["memory", "dataset", "asked", "vanilla"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,14 @@ class Fit:
         plan: one configuration of nnU-Net's plans.
         cost_bytes: of its training step.
         budget_bytes: what it may cost.
+        batch_is: as large as fits (``memory``), as covers the share of the dataset that a batch may have
+            (``dataset``), as was ``asked``, or as in nnU-Net's own plan (``vanilla``).
     """
 
     plan: Mapping[str, Any]
     cost_bytes: int
     budget_bytes: int
+    batch_is: Limit = "memory"
 
 
 class DoesNotFitError(ValueError):
@@ -70,7 +74,7 @@ def fit(
         max_dataset_covered: largest share of them in one batch, nnU-Net's guard against overfitting.
         min_batch_size: nnU-Net's, which the guard does not go below.
         batch_size: the user's; None for the largest.
-        cost: bytes of a step; grows by the same amount with every patch.
+        cost: bytes of a step; grows with the batch.
 
     Raises:
         DoesNotFitError: no candidate fits; the message says what the smallest needs.
@@ -82,29 +86,40 @@ def fit(
         smallest = (plan, needed)
         if needed > budget_bytes:
             continue
+        limit: Limit = "asked"
         if batch_size is None:
             covered = round(dataset_voxels * max_dataset_covered / prod(step.patch_size))
             at_most = max(covered, min_batch_size)
             step, needed = _largest_batch(step, needed, budget_bytes=budget_bytes, at_most=at_most, cost=cost)
-        return Fit({**plan, "batch_size": step.batch_size}, needed, budget_bytes)
+            limit = "dataset" if step.batch_size == at_most else "memory"
+        return Fit({**plan, "batch_size": step.batch_size}, needed, budget_bytes, limit)
     raise DoesNotFitError(_explain(smallest, template, budget_bytes, batch_size or min_batch_size))
 
 
 def _largest_batch(
     step: TrainingStep, needed: int, *, budget_bytes: int, at_most: int, cost: Cost
 ) -> tuple[TrainingStep, int]:
-    """The step with the largest batch, and its cost."""
+    """The step with the largest batch that fits, and its cost; that of ``step`` does.
+
+    What is kept grows by the same amount with every patch: two tries find the largest batch. The peak does
+    not, where a small batch needs less than the gradients of the weights: then the distance is halved.
+    """
     if at_most <= step.batch_size:
         return step, needed
     each = cost(dataclasses.replace(step, batch_size=step.batch_size + 1)) - needed
-    size = min(at_most, step.batch_size + (budget_bytes - needed) // each)
-    while size > step.batch_size:
+    guess = step.batch_size + (budget_bytes - needed) // each if each > 0 else at_most
+    guesses = iter((guess, guess + 1))
+    fits, too_large = step, at_most + 1
+    while too_large - fits.batch_size > 1:
+        size = next(guesses, (fits.batch_size + too_large) // 2)
+        size = min(max(size, fits.batch_size + 1), too_large - 1)
         larger = dataclasses.replace(step, batch_size=size)
         found = cost(larger)
         if found <= budget_bytes:
-            return larger, found
-        size -= 1
-    return step, needed
+            fits, needed = larger, found
+        else:
+            too_large = size
+    return fits, needed
 
 
 def _explain(

@@ -48,6 +48,25 @@ def test_the_largest_batch_that_fits_to_the_byte(batch: int) -> None:
         assert fitted(exact - 1).plan["batch_size"] == batch - 1
 
 
+@pytest.mark.parametrize("batch", [2, 3, 51, 700, 999, 1000])
+@pytest.mark.parametrize("weights", [0, 300, 50_000, 10**6])
+def test_a_peak_that_grows_late_is_found_in_few_tries(weights: int, batch: int) -> None:
+    """Up to some batch the gradients of the weights are more than the activations."""
+    tried = []
+
+    def cost(step: TrainingStep) -> int:
+        tried.append(step.batch_size)
+        return 2 * step.batch_size + max(weights, 100 * step.batch_size)
+
+    budget = cost(dataclasses.replace(TEMPLATE, batch_size=batch))
+    covers_1000 = {"dataset_voxels": 64 * 64 * 1000, "max_dataset_covered": 1.0}
+    for allowed, expected in ((budget, batch), (budget + 1, batch), (budget - 1, batch - 1)):
+        tried.clear()
+        if expected >= 2:
+            assert fitted(allowed, cost=cost, **covers_1000).plan["batch_size"] == expected
+        assert len(tried) <= 15
+
+
 def test_the_patch_shrinks_only_where_two_do_not_fit() -> None:
     found = fitted(needs((64, 64), 2) - 1)
     assert found.plan["patch_size"] == (32, 64)
@@ -57,12 +76,14 @@ def test_the_patch_shrinks_only_where_two_do_not_fit() -> None:
 def test_the_batch_covers_a_share_of_the_dataset_at_most() -> None:
     """5 % of 20 patches is one; nnU-Net does not go below two."""
     budget = needs((64, 64), 20)
-    for patches, batch in ((20, 2), (100, 5), (10_000, 20)):
-        assert fitted(budget, dataset_voxels=64 * 64 * patches).plan["batch_size"] == batch
+    for patches, batch, limit in ((20, 2, "dataset"), (100, 5, "dataset"), (10_000, 20, "memory")):
+        found = fitted(budget, dataset_voxels=64 * 64 * patches)
+        assert (found.plan["batch_size"], found.batch_is) == (batch, limit)
 
 
 def test_the_user_s_batch() -> None:
-    assert fitted(needs((64, 64), 20), batch_size=3).plan["batch_size"] == 3
+    found = fitted(needs((64, 64), 20), batch_size=3)
+    assert (found.plan["batch_size"], found.batch_is) == (3, "asked")
     found = fitted(needs((64, 64), 2), batch_size=3)
     assert (found.plan["patch_size"], found.plan["batch_size"]) == ((32, 64), 3)
 
