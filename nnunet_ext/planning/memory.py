@@ -9,7 +9,7 @@ that lives on for the backward pass is counted once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,8 +20,12 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from nnunet_ext.planning.attention import fused_attention
 from nnunet_ext.planning.live import LiveMemory
 
+Optimizer = Literal["SGD", "Adam"]
+# Tensors that an optimizer keeps for each weight: the momentum; the means of gradients and of their squares.
+OPTIMIZER_STATES: Mapping[Optimizer, int] = {"SGD": 1, "Adam": 2}
 Targets = Literal["labels", "labels_ignore", "regions", "regions_ignore"]
 
 
@@ -40,6 +44,7 @@ class TrainingStep:
         targets: what the loss is given: labels or regions, with or without an ignore label.
         batch_dice: Dice over the batch instead of for each patch.
         deep_supervision: a loss on each of the network's outputs.
+        optimizer: nnU-Net's SGD with momentum, or Adam.
         device: ``cuda`` or ``cpu``; kernels of the two keep different things.
         autocast: dtype of mixed precision, None for float32 throughout. nnU-Net has float16 on a GPU.
     """
@@ -54,6 +59,7 @@ class TrainingStep:
     targets: Targets = "labels"
     batch_dice: bool = False
     deep_supervision: bool = True
+    optimizer: Optimizer = "SGD"
     device: Literal["cuda", "cpu"] = "cuda"
     autocast: torch.dtype | None = field(default=torch.float16)
 
@@ -69,7 +75,7 @@ class StepMemory:
         saved: tensors that autograd keeps for the backward pass, the loss's included.
         parameters: weights and buffers of the network.
         gradients: of the weights.
-        optimizer: the momentum of SGD.
+        optimizer: what the optimizer keeps for each weight.
         batch: image and targets.
     """
 
@@ -108,7 +114,8 @@ def trace_step_memory(step: TrainingStep) -> StepMemory:
         True
     """
     # Weights and inputs are made inside the mode: all of them are fake.
-    with FakeTensorMode(), torch.device(step.device):
+    kernels = fused_attention() if step.device == "cuda" else nullcontext()
+    with FakeTensorMode(), torch.device(step.device), kernels:
         network = build_network(step)
         image = torch.empty((step.batch_size, step.input_channels, *step.patch_size))
         saved, targets = saved_by_forward(step, network, image)
@@ -117,7 +124,7 @@ def trace_step_memory(step: TrainingStep) -> StepMemory:
             saved=saved,
             parameters=weights + sum(_bytes(b) for b in network.buffers()),
             gradients=weights,
-            optimizer=weights,
+            optimizer=OPTIMIZER_STATES[step.optimizer] * weights,
             batch=_bytes(image) + targets,
         )
 

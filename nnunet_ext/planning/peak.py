@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunet_ext.planning.live import LiveMemory
 from nnunet_ext.planning.memory import (
+    OPTIMIZER_STATES,
     TrainingStep,
     build_network,
     forward_with_loss,
@@ -55,8 +56,12 @@ def trace_peak_bytes(step: TrainingStep) -> int:
 def run_step(step: TrainingStep) -> None:
     """One step on the CPU, from the making of the network to the gradients of its weights."""
     network = build_network(step)
-    momentum = [torch.zeros_like(weights) for weights in network.parameters()]
+    states = [
+        torch.zeros_like(weights)
+        for weights in network.parameters()
+        for _ in range(OPTIMIZER_STATES[step.optimizer])
+    ]
     image = torch.zeros((step.batch_size, step.input_channels, *step.patch_size))
     loss, *held = forward_with_loss(step, network, image)
     loss.backward()  # nnU-Net still holds outputs and targets
-    del momentum, held
+    del states, held

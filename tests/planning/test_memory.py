@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,26 @@ def test_a_gpu_s_mixed_precision_is_traced_without_one() -> None:
     )
 
 
+@pytest.mark.parametrize("autocast", [None, torch.float16])
+def test_a_gpu_s_attention_keeps_no_n_x_n_matrix(autocast: torch.dtype | None) -> None:
+    """Of 4096 positions, 2 patches and 8 groups of channels it would be half a gigabyte or one."""
+    shape = Shape("", (16, 16, 16), ((3, 3, 3),), ((1, 1, 1),), (64,))
+    with_it, without = (
+        trace_step_memory(
+            step_of(
+                "nnunet_ext.networks.MAUNet",
+                shape,
+                arch_kwargs={**shape.arch_kwargs(), "position_attention": wanted},
+                device="cuda",
+                autocast=autocast,
+            )
+        ).saved
+        for wanted in (True, False)
+    )
+    features = 2 * 64 * 16**3 * (4 if autocast is None else 2)
+    assert features < with_it - without < 8 * features
+
+
 def test_the_parts() -> None:
     step = step_of(VANILLA, SHAPES[1])
     memory = trace_step_memory(step)
@@ -108,6 +129,8 @@ def test_the_parts() -> None:
     voxels = [8 * 12 * 16, 4 * 6 * 8]
     assert memory.batch == 2 * (4 * voxels[0] + 2 * sum(voxels))
     assert memory.total == memory.saved + 3 * weights + memory.batch
+    with_adam = trace_step_memory(step_of(VANILLA, SHAPES[1], optimizer="Adam"))
+    assert with_adam == replace(memory, optimizer=2 * weights)
 
 
 def test_it_grows_with_the_batch_and_nothing_is_left_behind() -> None:

@@ -30,10 +30,10 @@ def test_live_memory_counts_from_making_to_end() -> None:
         assert (memory.now, memory.peak) == (400, 800)
 
 
-@pytest.mark.parametrize("targets", ["labels", "regions"])
+@pytest.mark.parametrize(("targets", "optimizer"), [("labels", "SGD"), ("regions", "Adam")])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_fake_tensors_come_and_go_as_real_ones(network: str, targets: Any) -> None:
-    step = step_of(network, targets=targets)
+def test_fake_tensors_come_and_go_as_real_ones(network: str, targets: Any, optimizer: Any) -> None:
+    step = step_of(network, targets=targets, optimizer=optimizer)
     with LiveMemory() as memory:
         run_step(step)
     assert trace_peak_bytes(step) == memory.peak
@@ -52,6 +52,11 @@ def test_the_allocator_sees_the_same_peak(network: str) -> None:
             now += event.nbytes()
             peak = max(peak, now)
     assert trace_peak_bytes(step) == pytest.approx(peak, rel=0.1)
+
+
+def test_adam_keeps_another_number_for_each_weight() -> None:
+    sgd, adam = (trace_peak_bytes(step_of(VANILLA, optimizer=optimizer)) for optimizer in ("SGD", "Adam"))
+    assert adam - sgd == trace_step_memory(step_of(VANILLA)).gradients
 
 
 def test_a_gpu_s_step_in_mixed_precision_takes_less() -> None:
