@@ -21,13 +21,12 @@ from nnunet_ext.cascade.settings import (
 )
 from nnunet_ext.planning.fallback import fallback_positions
 from nnunet_ext.planning.fitting import Fit, kept_bytes, step_of_plan
-from nnunet_ext.planning.plan_fields import plain, share_data
+from nnunet_ext.planning.plan_fields import plain
 from nnunet_ext.planning.request import CoarseRequest, PlannedConfiguration
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nnunet_ext.planning.planner import FittedPlanner
+    from nnunet_ext.planning.shared_data import PlansBeside
 
 FULL = "3d_fullres"
 
@@ -38,7 +37,7 @@ def add_stages(
     asked: CoarseRequest,
     *,
     vanilla: Mapping[str, Any],
-    file: Path,
+    beside: PlansBeside,
 ) -> list[PlannedConfiguration]:
     """Write ``3d_lowres`` and ``3d_cascade_fullres`` into plans that have ``3d_fullres``.
 
@@ -47,7 +46,7 @@ def add_stages(
         plans: changed in place.
         asked: what the stages are to be.
         vanilla: nnU-Net's own plan of ``3d_fullres``.
-        file: where the plans will be written.
+        beside: the dataset's other plans.
 
     Returns:
         What was planned for the two.
@@ -71,22 +70,15 @@ def add_stages(
     settings = _proposals(planner, plans, asked, tuple(fine["patch_size"]))
     configurations[COARSE] = {**coarse, "next_stage": FINE}
     configurations[FINE] = {**fine, "previous_stage": COARSE, **as_field(settings)}
-    share_data(plans, COARSE, file)
-    coarse_data = configurations[COARSE]["data_identifier"]
+    beside.share_data(plans, COARSE)
     cost = kept_bytes(
         step_of_plan(coarse, planner.template(plans, planned=coarse), batch_size=coarse["batch_size"])
     )
+    fits = {COARSE: (Fit(coarse, cost, cost, "vanilla"), coarse), FINE: (fine_fit, vanilla)}
+    identifiers = {name: configurations[name]["data_identifier"] for name in fits}
     return [
-        PlannedConfiguration(
-            COARSE, Fit(coarse, cost, cost), coarse, coarse_data, (file.parent / coarse_data).is_dir()
-        ),
-        PlannedConfiguration(
-            FINE,
-            fine_fit,
-            vanilla,
-            fine["data_identifier"],
-            (file.parent / fine["data_identifier"]).is_dir(),
-        ),
+        PlannedConfiguration(name, fit, own, identifiers[name], beside.has_data(identifiers[name]))
+        for name, (fit, own) in fits.items()
     ]
 
 

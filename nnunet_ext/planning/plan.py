@@ -11,9 +11,10 @@ from nnunetv2.paths import nnUNet_preprocessed
 
 from nnunet_ext.cascade.settings import COARSE, FINE
 from nnunet_ext.planning.coarse import FULL, add_stages
-from nnunet_ext.planning.plan_fields import plain, set_window, share_data, write
+from nnunet_ext.planning.plan_fields import plain, set_window, write
 from nnunet_ext.planning.planner import planner_of
 from nnunet_ext.planning.request import PATCH_CONFIGURATIONS, Planned, PlannedConfiguration, PlanRequest
+from nnunet_ext.planning.shared_data import PlansBeside
 
 
 def plan(request: PlanRequest) -> Planned:
@@ -40,6 +41,7 @@ def plan(request: PlanRequest) -> Planned:
         set_window(
             plans, request.window, becomes=request.window_becomes, is_optional=request.window_is_optional
         )
+    beside = PlansBeside.of(file, cases=planner.dataset_json["numTraining"])
     configurations = []
     own = dict(plans["configurations"])
     if request.coarse is not None:
@@ -50,15 +52,13 @@ def plan(request: PlanRequest) -> Planned:
             continue  # 3d_cascade_fullres inherits
         fitted = planner.fit(name, vanilla, plans)
         plans["configurations"][name] = plain(fitted.plan)
-        share_data(plans, name, file)
+        beside.share_data(plans, name)
         data = plans["configurations"][name]["data_identifier"]
-        configurations.append(
-            PlannedConfiguration(name, fitted, vanilla, data, (file.parent / data).is_dir())
-        )
+        configurations.append(PlannedConfiguration(name, fitted, vanilla, data, beside.has_data(data)))
     if request.coarse is not None:
-        configurations += add_stages(planner, plans, request.coarse, vanilla=own[FULL], file=file)
+        configurations += add_stages(planner, plans, request.coarse, vanilla=own[FULL], beside=beside)
     write(plans, file)
-    return Planned(file, tuple(configurations))
+    return Planned(file, tuple(configurations), tuple(plans["transpose_forward"]))
 
 
 def _check_configurations(plans: dict[str, Any], request: PlanRequest) -> None:

@@ -1,4 +1,4 @@
-"""Fields of nnU-Net's plans: windows, shared preprocessed data, and the file."""
+"""Fields of nnU-Net's plans: windows, and the file."""
 
 from __future__ import annotations
 
@@ -8,30 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_ext.files import write_text
 from nnunet_ext.presets import INTENSITY, ct_channels, window_properties
 
 logger = logging.getLogger(__name__)
-
-# Preprocessed data depend on these fields of a configuration and of the plans, and on nothing else in them.
-DATA_FIELDS = (
-    "preprocessor_name",
-    "spacing",
-    "normalization_schemes",
-    "use_mask_for_norm",
-    "resampling_fn_data",
-    "resampling_fn_data_kwargs",
-    "resampling_fn_seg",
-    "resampling_fn_seg_kwargs",
-)
-PLANS_DATA_FIELDS = (
-    "transpose_forward",
-    "image_reader_writer",
-    INTENSITY,
-)
 
 
 def set_window(
@@ -60,21 +42,6 @@ def set_window(
         logger.warning("%s: planned without it", message)
     for channel in channels:
         plans[INTENSITY][channel].update(properties)
-
-
-def share_data(plans: dict[str, Any], name: str, file: Path) -> None:
-    """Point a configuration at the preprocessed data of other plans where they would be the same."""
-    own = plans["configurations"][name]
-    for other_file in sorted(file.parent.glob("*.json")):
-        other = load_json(str(other_file))
-        if not isinstance(other, dict) or "configurations" not in other:
-            continue
-        if any(other.get(field) != plans[field] for field in PLANS_DATA_FIELDS):
-            continue
-        for configuration in other["configurations"].values():
-            if all(configuration.get(field) == own[field] for field in DATA_FIELDS):
-                own["data_identifier"] = configuration["data_identifier"]
-                return
 
 
 def plain(plan: Mapping[str, Any]) -> dict[str, Any]:

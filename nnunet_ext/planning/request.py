@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from nnunet_ext.cascade.settings import Kind
 from nnunet_ext.planning.fitting import Fit
+from nnunet_ext.planning.memory import Optimizer
 
 Base = Literal["default", "resenc"]
 # Which configuration a patch is for, by its numbers.
@@ -43,12 +44,13 @@ class PlanRequest:
         network: class name in ``nnunet_ext.networks``.
         plans_name: name of the plans; their file must not exist.
         base: nnU-Net's planner that decides spacing, topology and features.
+        optimizer: that the network will be trained with; nnU-Net's own has SGD.
         match_vanilla_gb: nnU-Net's memory target; the budget is what its own network costs with the patch and
             the batch that this target gives.
         gpu_memory_gb: the budget instead, as the most that a step holds at once, in 10^9 bytes.
         exceeds_memory: plan a patch and batch that are both given even where they need more, with a warning.
         spacing_mm: of 3d_fullres, (z, y, x); None for nnU-Net's choice.
-        patch_size: of 2d or of 3d_fullres, as it has two or three numbers; None for the largest that fits.
+        patch_size: of 2d (y, x) or of 3d_fullres (z, y, x) of the images; None for the largest that fits.
         batch_size: None for the largest that fits.
         window: HU, (low, high), of every CT channel; None for nnU-Net's normalization.
         window_becomes: values of the window's ends.
@@ -64,6 +66,7 @@ class PlanRequest:
     network: str
     plans_name: str
     base: Base = "default"
+    optimizer: Optimizer = "SGD"
     match_vanilla_gb: float = 8.0
     gpu_memory_gb: float | None = None
     exceeds_memory: bool = False
@@ -101,7 +104,14 @@ class PlannedConfiguration:
 
 @dataclass(frozen=True)
 class Planned:
-    """What was planned, and where it was written."""
+    """What was planned, and where it was written.
+
+    Attributes:
+        file: of the plans.
+        configurations: those that have an architecture of their own.
+        transpose_forward: which axis of the images, z y x, each axis of the plans is.
+    """
 
     file: Path
     configurations: tuple[PlannedConfiguration, ...]
+    transpose_forward: tuple[int, ...] = (0, 1, 2)
