@@ -213,7 +213,8 @@ _PRESETS = (
     "## Plans",
     "",
     "`nnunet_ext plan DATASET --network NAME --preset` writes these into nnU-Net's plans; options beside it",
-    "override it. `_Paper` warns when it is trained on another plan.",
+    "override it. `--preset 002` takes those of another paper than the network's own, to compare networks on",
+    "its plan. `_Paper` warns when it is trained on another plan.",
     "",
 )
 _OPEN = ("", "## What the papers leave open, and what is taken", "")

@@ -6,6 +6,8 @@ import argparse
 import json
 import logging
 import os
+from collections.abc import Sequence
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from nnunet_ext.cli.plan_coarse import (
     wrong_coarse_value,
 )
 from nnunet_ext.presets import Preset
-from nnunet_ext.regimes import REGIMES
+from nnunet_ext.regimes import REGIMES, Regime
 from nnunet_ext.trainers.registry import SINGLE_STAGE
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ examples:
   nnunet_ext plan 4 --network RASUNet
   nnunet_ext plan 4 --network RASUNet --spacing-mm 3 1 1 --window -150 150
   nnunet_ext plan 4 --network MAUNet --preset       # spacing, patch, batch, ... of the network's paper
+  nnunet_ext plan 4 --network VNet --preset 002     # of another paper, in which it is compared
   nnunet_ext plan 4 --network AGUNet --patch-size 64 64 64 --gpu-memory-gb 24
   nnunet_ext plan 4 --network AGUNet --coarse --coarse-grid 128 256 256 --fine-patch 32 32 32
   nnunet_ext plan 4 --network ResUNet --coarse --group eyes=3,4 --group "nerves=nerve left,nerve right"
@@ -56,6 +59,13 @@ exit code: 0 done, 2 wrong usage or environment, or nothing that fits
 """
 NETWORKS = {trainer.network.rpartition(".")[2]: trainer for trainer in SINGLE_STAGE}
 GIB = 2**30
+# Why a batch is not larger.
+BATCH_IS = {
+    "memory": "the largest that fits",
+    "dataset": "5 % of the dataset, or 2, at most",
+    "asked": "as asked",
+    "vanilla": "nnU-Net's own",
+}
 DEFAULT_TARGET_GB = 8.0  # nnU-Net's own
 
 
@@ -79,7 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--planner", choices=("default", "resenc"), default="default", help="nnU-Net's planner (default)"
     )
     parser.add_argument(
-        "--preset", action="store_true", help="what the network's paper asks for; other options override it"
+        "--preset",
+        nargs="?",
+        const=True,
+        choices=REGIMES,
+        metavar="PAPER",
+        help=f"what a paper asks for ({', '.join(REGIMES)}; the network's own where no number follows); "
+        "other options override it",
     )
     memory = parser.add_mutually_exclusive_group()
     memory.add_argument(
@@ -102,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="+",
         metavar="N",
-        help="voxels along z y x, of 3d_fullres, or y x, of 2d, instead of the largest that fits",
+        help="voxels of the images, z y x of 3d_fullres or y x of 2d, instead of the largest that fits",
     )
     parser.add_argument(
         "--batch-size",
@@ -142,37 +158,54 @@ def run(args: argparse.Namespace) -> int:
 
 def _wrong_value(args: argparse.Namespace) -> str:
     """What is wrong with the values, "" where nothing is."""
-    numbers = {
+    numbers: dict[str, float | None] = {
         "--batch-size": args.batch_size,
         "--match-vanilla-gb": args.match_vanilla_gb,
         "--gpu-memory-gb": args.gpu_memory_gb,
-        "--spacing-mm": args.spacing_mm and min(args.spacing_mm),
+        "--spacing-mm": args.spacing_mm and _worst(args.spacing_mm),
         "--patch-size": args.patch_size and min(args.patch_size),
-        "--coarse-spacing-mm": args.coarse_spacing_mm and min(args.coarse_spacing_mm),
+        "--coarse-spacing-mm": args.coarse_spacing_mm and _worst(args.coarse_spacing_mm),
         "--coarse-grid": args.coarse_grid and min(args.coarse_grid),
         "--fine-patch": args.fine_patch and min(args.fine_patch),
     }
     for option, value in numbers.items():
-        if value is not None and value <= 0:
-            return f"{option} must be above 0, got {value:g}"
+        if value is not None and not 0 < value < inf:
+            return f"{option} must be {'above 0' if value <= 0 else 'a finite number'}, got {value:g}"
+    if args.window and not all(map(isfinite, args.window)):
+        return f"--window must be two finite numbers, got {args.window[0]:g} {args.window[1]:g}"
+    if args.plans_name and (Path(args.plans_name).name != args.plans_name or "__" in args.plans_name):
+        return (
+            f"--plans-name must be a file's name without __, which nnU-Net splits at, got {args.plans_name}"
+        )
     if args.patch_size and len(args.patch_size) not in (2, 3):
         return f"--patch-size takes two or three numbers, got {len(args.patch_size)}"
     return wrong_coarse_value(args)
 
 
+def _worst(values: Sequence[float]) -> float:
+    """One that is no size, or any."""
+    return next((value for value in values if not 0 < value < inf), values[0])
+
+
+def regime_of(args: argparse.Namespace) -> Regime | None:
+    """The paper whose preset is asked for."""
+    if not args.preset:
+        return None
+    return REGIMES[NETWORKS[args.network].paper if args.preset is True else args.preset]
+
+
 def _request(args: argparse.Namespace) -> PlanRequest:
     """What is asked for: the options, and behind them the preset."""
-    from nnunet_ext.planning.request import PATCH_CONFIGURATIONS, PlanRequest
+    from nnunet_ext.planning.request import PlanRequest
 
-    preset = REGIMES[NETWORKS[args.network].paper].preset if args.preset else Preset()
-    only: str | None = preset.configuration if args.preset else None
-    if args.patch_size:
-        only = PATCH_CONFIGURATIONS[len(args.patch_size)]
+    regime = regime_of(args)
+    preset = regime.preset if regime else Preset()
     return PlanRequest(
         dataset=args.dataset,
         network=args.network,
         plans_name=args.plans_name or free_name(args.dataset, args.network),
         base=args.planner,
+        optimizer=regime.optimizer if _trains_as_paper(args) and regime else "SGD",
         match_vanilla_gb=args.match_vanilla_gb or DEFAULT_TARGET_GB,
         gpu_memory_gb=args.gpu_memory_gb,
         exceeds_memory=args.match_vanilla_gb is None and args.gpu_memory_gb is None,
@@ -185,9 +218,25 @@ def _request(args: argparse.Namespace) -> PlanRequest:
         order=preset.order if args.order is None else args.order,
         separate_z=preset.separate_z,
         base_features=preset.base_features,
-        only=only,
+        only=_asked_for(args),
         coarse=coarse_request(args, preset),
     )
+
+
+def _trains_as_paper(args: argparse.Namespace) -> bool:
+    """The preset is that of the network's own paper, which ``_Paper`` trains as."""
+    regime = regime_of(args)
+    return regime is not None and regime.paper == NETWORKS[args.network].paper
+
+
+def _asked_for(args: argparse.Namespace) -> str | None:
+    """The configuration that options are about; None where they are about all."""
+    from nnunet_ext.planning.request import PATCH_CONFIGURATIONS
+
+    if args.patch_size:
+        return PATCH_CONFIGURATIONS[len(args.patch_size)]
+    regime = regime_of(args)
+    return regime.preset.configuration if regime else None
 
 
 def free_name(dataset: str, network: str) -> str:
@@ -205,12 +254,15 @@ def free_name(dataset: str, network: str) -> str:
 def _as_dict(planned: Planned) -> dict[str, Any]:
     return {
         "plans_file": str(planned.file),
+        "transpose_forward": list(planned.transpose_forward),
         "configurations": {
             c.name: {
                 "patch_size": c.fit.plan["patch_size"],
                 "batch_size": c.fit.plan["batch_size"],
                 "vanilla_patch_size": [int(n) for n in c.vanilla["patch_size"]],
                 "vanilla_batch_size": int(c.vanilla["batch_size"]),
+                "spacing_mm": c.fit.plan["spacing"],
+                "batch_is": c.fit.batch_is,
                 "step_bytes": c.fit.cost_bytes,
                 "budget_bytes": c.fit.budget_bytes,
                 "data_identifier": c.data_identifier,
@@ -225,6 +277,9 @@ def _as_text(planned: Planned, args: argparse.Namespace) -> str:
     dataset, plans = planned.file.parent.name, planned.file.stem
     lines = [f"{args.network} on {dataset}; in brackets nnU-Net's own plan:"]
     lines += [_line(c) for c in planned.configurations]
+    if planned.transpose_forward != (0, 1, 2):
+        order = " ".join("zyx"[axis] for axis in planned.transpose_forward)
+        lines.append(f"Sizes and spacings are along {order} of the images, as nnU-Net transposes them.")
     lines += ["", f"Plans: {planned.file}", "Next:"]
     # The fine stage of a cascade has the data of 3d_fullres, and no stage is in 2D.
     needless = {FINE, *(["2d"] if args.coarse else [])}
@@ -236,14 +291,14 @@ def _as_text(planned: Planned, args: argparse.Namespace) -> str:
         lines.append(
             f"  nnUNetv2_preprocess -d {dataset} -plans_name {plans} -c {configurations} -np {processes}"
         )
-    suffix = "_Paper" if args.preset else ""
+    suffix = "_Paper" if _trains_as_paper(args) else ""
     if args.coarse:
         cascade = CASCADES.get((args.network, kind_of(args)))
         name = f"{cascade.name}{suffix}" if cascade else f"TRAINER  # one of yours with {args.network}"
         stages, every_fold = [COARSE, FINE], "  # FOLD from 0 to 4: all of them before the second stage"
     else:
         name, every_fold = f"{NETWORKS[args.network].name}{suffix}", ""
-        stages = [planned.configurations[-1].name]
+        stages = [_asked_for(args) or planned.configurations[-1].name]
     for stage in stages:
         comment = every_fold if stage == COARSE else ""
         lines.append(f"  nnUNetv2_train {dataset} {stage} FOLD -p {plans} -tr {name}{comment}")
@@ -254,9 +309,10 @@ def _line(configuration: PlannedConfiguration) -> str:
     plan, vanilla = configuration.fit.plan, configuration.vanilla
     patch, own = (" x ".join(str(int(n)) for n in p["patch_size"]) for p in (plan, vanilla))
     kept, budget = (n / GIB for n in (configuration.fit.cost_bytes, configuration.fit.budget_bytes))
-    batch = f"{plan['batch_size']} ({vanilla['batch_size']})"
+    batch = f"{plan['batch_size']} ({vanilla['batch_size']}), {BATCH_IS[configuration.fit.batch_is]}"
+    spacing = " x ".join(f"{float(s):.3g}" for s in plan["spacing"])
     data = configuration.data_identifier + ("" if configuration.is_preprocessed else ", to be preprocessed")
     return (
-        f"  {configuration.name}: patch {patch} ({own}), batch {batch}; a step takes {kept:.2f} of "
-        f"{budget:.2f} GiB; data {data}"
+        f"  {configuration.name} at {spacing} mm: patch {patch} ({own}), batch {batch}; "
+        f"a step takes {kept:.2f} of {budget:.2f} GiB; data {data}"
     )

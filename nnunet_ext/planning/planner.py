@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ class FittedPlanner(ExperimentPlanner):
             network = planned["architecture"]["network_class_name"]
         template = _template(plans, self.dataset_json, network)
         channels = template.input_channels + extra_input_channels
-        return dataclasses.replace(template, input_channels=channels)
+        return dataclasses.replace(template, input_channels=channels, optimizer=self.request.optimizer)
 
     def fit(
         self,
@@ -103,7 +103,8 @@ class FittedPlanner(ExperimentPlanner):
             name: of the configuration.
             vanilla: nnU-Net's plan of it.
             plans: nnU-Net's.
-            patch: instead of the largest; None for the request's, if that is for this configuration.
+            patch: instead of the largest, along the axes of the images; None for the request's, if that is
+                for this configuration.
             extra_input_channels: of our network alone: the coarse result in a cascade.
         """
         template = self.template(plans, extra_input_channels=extra_input_channels)
@@ -111,6 +112,8 @@ class FittedPlanner(ExperimentPlanner):
         is_asked_for = request.only in (None, name)
         if patch is None and request.patch_size is not None:
             patch = request.patch_size if PATCH_CONFIGURATIONS[len(request.patch_size)] == name else None
+        if patch is not None and len(patch) == 3:
+            patch = tuple(patch[axis] for axis in plans["transpose_forward"])
         if request.gpu_memory_gb is None:
             budget, cost = self._budget_bytes(vanilla, self.template(plans)), kept_bytes
         else:
@@ -149,7 +152,8 @@ class FittedPlanner(ExperimentPlanner):
         """
         with self.changed(max_dataset_covered=ANY_SHARE):
             unguarded = self._ask_again(vanilla)
-        own = dataclasses.replace(template, network=vanilla["architecture"]["network_class_name"])
+        name = vanilla["architecture"]["network_class_name"]
+        own = dataclasses.replace(template, network=name, optimizer="SGD")
         batch_size = max(int(unguarded["batch_size"]), int(vanilla["batch_size"]))
         return kept_bytes(step_of_plan(vanilla, own, batch_size=batch_size))
 
@@ -166,14 +170,17 @@ class FittedPlanner(ExperimentPlanner):
     def _smaller_and_smaller(self, vanilla: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         target = self.request.gpu_memory_gb or self.UNet_vram_target_GB
         last: list[int] = []
+        edge = self.UNet_featuremap_min_edge_length
         for factor in TARGETS:
             with self.changed(UNet_vram_target_GB=target * factor):
                 smaller = self._ask_again(vanilla)
             patch = [int(n) for n in smaller["patch_size"]]
             if patch == last:
                 continue
-            if min(patch) < self.UNet_featuremap_min_edge_length:
-                return  # nnU-Net would go on to patches without a voxel
+            # nnU-Net would go on to patches without a voxel; few slices may be all that the images have.
+            least = [edge if own >= edge else 1 for own in vanilla["patch_size"]]
+            if any(n < m for n, m in zip(patch, least, strict=True)):
+                return
             last = patch
             yield smaller
 
@@ -183,11 +190,19 @@ class FittedPlanner(ExperimentPlanner):
             planned = self._ask_again(vanilla, shape=np.array(patch))
         found = tuple(int(n) for n in planned["patch_size"])
         if found != patch:
+            asked, spacing, nearest = map(self._as_in_images, (patch, planned["spacing"], found))
             raise ValueError(
-                f"nnU-Net's topology cannot have the patch {patch} at a spacing of "
-                f"{[round(float(n), 3) for n in planned['spacing']]} mm; the nearest is {found}: ask for that"
+                f"nnU-Net's topology cannot have the patch {asked} at a spacing of "
+                f"{[round(float(n), 3) for n in spacing]} mm; the nearest is {nearest}: ask for that"
             )
         return planned
+
+    def _as_in_images(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """Values along the axes of the images, from those along the plan's; of 2D ones nothing changes."""
+        order, _ = self.determine_transpose()
+        if len(values) != len(order):
+            return tuple(values)
+        return tuple(values[list(order).index(axis)] for axis in range(len(order)))
 
     def _ask_again(self, vanilla: Mapping[str, Any], *, shape: Any = None) -> dict[str, Any]:
         """nnU-Net's plan of this configuration, as the planner's attributes are now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nnunet_ext.trainers.registry import VANILLA
 from nnunet_home import NnunetHome
 
+from nnunet_ext import networks
 from nnunet_ext.cli.main import main
+from nnunet_ext.cli.plan import NETWORKS, _request, add_arguments
 from nnunet_ext.presets import differences
 from nnunet_ext.regimes import REGIMES
 
-RunPlan = Callable[..., tuple[dict[str, Any], str]]
+RunPlan = Callable[..., tuple[Any, str]]
 
 
 @pytest.fixture
@@ -28,15 +32,16 @@ def run_plan(
 ) -> RunPlan:
     """The verb in this process, on data of the test's own: the result and what was said beside it."""
 
-    def run(*options: str, check: bool = True) -> tuple[dict[str, Any], str]:
+    def run(*options: str, check: bool = True, as_text: bool = False) -> tuple[Any, str]:
         for variable, value in own_copy.environment.items():
             if variable.startswith("nnUNet_"):
                 monkeypatch.setenv(variable, value)
         caplog.clear()
         capsys.readouterr()
-        code = main(["plan", "901", *options, "--json"])
+        code = main(["plan", "901", *options, *(() if as_text else ("--json",))])
         assert (code == 0) == check, caplog.text
-        return json.loads(capsys.readouterr().out or "{}"), caplog.text
+        printed = capsys.readouterr().out
+        return printed if as_text else json.loads(printed or "{}"), caplog.text
 
     return run
 
@@ -95,6 +100,78 @@ def test_a_preset_is_what_the_paper_asks(run_plan: RunPlan, network: str) -> Non
     patch = plans["configurations"][preset.configuration]["patch_size"]
     strides = plans["configurations"][preset.configuration]["architecture"]["arch_kwargs"]["strides"]
     assert all(n % p == 0 for n, p in zip(patch, np.prod(strides, axis=0), strict=True))
+
+
+def test_a_network_is_planned_as_another_paper_asks(run_plan: RunPlan) -> None:
+    """V-Net is compared in two papers; its own here is 004."""
+    result, _ = run_plan("--network", "VNet", "--preset", "002")
+    plans = json.loads(Path(result["plans_file"]).read_text())
+    assert differences(REGIMES["002"].preset, plans, "2d") == ()
+
+
+def test_what_is_printed_says_why_and_what_comes_next(run_plan: RunPlan) -> None:
+    said, _ = run_plan("--network", "AFUNet", "--preset", "--patch-size", "32", "32", as_text=True)
+    assert "2d at 1 x 1 mm: patch 32 x 32 (32 x 32), batch 64 (" in said
+    assert "), as asked; a step takes " in said
+    assert "), 5 % of the dataset, or 2, at most; a step takes " in said  # of 3d_fullres
+    # The paper's configuration, which is not the last that is planned.
+    train = "nnUNetv2_train Dataset901_plain 2d FOLD -p nnUNetAFUNetPlans -tr nnUNetTrainerAFUNet_Paper"
+    assert said.strip().splitlines()[-1].strip() == train
+    said, _ = run_plan("--network", "AGUNet", "--preset", "002", as_text=True)
+    train = "nnUNetv2_train Dataset901_plain 2d FOLD -p nnUNetAGUNetPlans -tr nnUNetTrainerAGUNet"
+    assert said.strip().splitlines()[-1].strip() == train
+
+
+def test_patches_are_along_the_axes_of_the_images(run_plan: RunPlan) -> None:
+    """nnU-Net puts the axis of the largest spacing first."""
+    options = ("--network", "AGUNet", "--spacing-mm", "1", "1", "4", "--patch-size")
+    result, _ = run_plan(*options, "32", "64", "16")
+    assert result["transpose_forward"] == [2, 0, 1]
+    chosen = result["configurations"]["3d_fullres"]
+    assert (chosen["patch_size"], chosen["spacing_mm"]) == ([16, 32, 64], [4, 1, 1])
+    _, said = run_plan(*options, "32", "65", "16", check=False)
+    assert "cannot have the patch (32, 65, 16) at a spacing of [1.0, 1.0, 4.0] mm" in said
+    assert "the nearest is (32, 80, 16): ask for that" in said
+    said, _ = run_plan(*options, "32", "64", "16", as_text=True)
+    assert "Sizes and spacings are along x z y of the images" in said
+
+
+def test_images_of_few_slices(own_copy: NnunetHome, run_plan: RunPlan) -> None:
+    """nnU-Net's patches have four voxels an axis, or as many as the images."""
+    file = own_copy.root / "preprocessed" / "Dataset901_plain" / "dataset_fingerprint.json"
+    fingerprint = json.loads(file.read_text())
+    fingerprint["shapes_after_crop"] = [[3, 32, 32] for _ in fingerprint["shapes_after_crop"]]
+    fingerprint["spacings"] = [[6.0, 1.0, 1.0] for _ in fingerprint["spacings"]]
+    file.write_text(json.dumps(fingerprint))
+    result, _ = run_plan("--network", "RASUNet")
+    assert result["configurations"]["3d_fullres"]["patch_size"] == [3, 32, 32]
+
+
+def test_nnunet_s_own_network_gets_nnunet_s_own_plan(
+    run_plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+
+    monkeypatch.setattr(networks, "PlainConvUNet", PlainConvUNet, raising=False)
+    monkeypatch.setitem(NETWORKS, "PlainConvUNet", VANILLA)
+    for gigabytes in ("8", "0.05"):
+        result, _ = run_plan("--network", "PlainConvUNet", "--match-vanilla-gb", gigabytes)
+        for chosen in result["configurations"].values():
+            assert chosen["patch_size"] == chosen["vanilla_patch_size"]
+            assert chosen["batch_size"] == chosen["vanilla_batch_size"]
+
+
+def test_memory_is_that_of_the_optimizer_that_trains() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+
+    def optimizer(*options: str) -> str:
+        return _request(parser.parse_args(["901", "--plans-name", "some", "--network", *options])).optimizer
+
+    assert optimizer("MAUNet", "--preset") == "Adam"
+    assert optimizer("AFUNet", "--preset") == "SGD"
+    assert optimizer("MAUNet") == "SGD"
+    assert optimizer("AFUNet", "--preset", "001") == "SGD"  # trained without _Paper
 
 
 def test_options_override_the_preset_and_patches_are_taken_at_their_word(run_plan: RunPlan) -> None:
@@ -156,6 +233,12 @@ def test_refusals(own_copy: NnunetHome, run_plan: RunPlan) -> None:
         (["--spacing-mm", "1", "0", "1"], "--spacing-mm must be above 0, got 0"),
         (["--patch-size", "32", "-32"], "--patch-size must be above 0, got -32"),
         (["--patch-size", "32"], "--patch-size takes two or three numbers, got 1"),
+        (["--gpu-memory-gb", "nan"], "--gpu-memory-gb must be a finite number, got nan"),
+        (["--match-vanilla-gb", "inf"], "--match-vanilla-gb must be a finite number, got inf"),
+        (["--spacing-mm", "1", "nan", "1"], "--spacing-mm must be a finite number, got nan"),
+        (["--window", "100", "inf"], "--window must be two finite numbers, got 100 inf"),
+        (["--plans-name", "a__b"], "--plans-name must be a file's name without __"),
+        (["--plans-name", "a/b"], "--plans-name must be a file's name without __"),
     ],
 )
 def test_values_without_sense_are_refused(
