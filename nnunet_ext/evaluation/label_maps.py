@@ -83,6 +83,25 @@ def require_comparable(prediction: SimpleITK.Image, reference: SimpleITK.Image) 
     )
 
 
+def read_volume_or_slice(path: Path) -> SimpleITK.Image:
+    """A volume, or an image of two dimensions, which nnU-Net's SimpleITKIO reads too, as one slice.
+
+    Raises:
+        CaseError: one of :func:`~nnunet_ext.clinical_io.volumes.read_volume`'s.
+        OSError: there is no such file, or it may not be read.
+    """
+    try:
+        return read_volume(path).image
+    except CaseError as error:
+        if error.code != "not-3d":
+            raise
+        image = SimpleITK.ReadImage(str(path))
+        if image.GetDimension() != 2 or image.GetNumberOfComponentsPerPixel() != 1:
+            raise
+        volume: SimpleITK.Image = SimpleITK.JoinSeries([image])
+        return volume
+
+
 def read_labels(path: Path) -> SimpleITK.Image:
     """A label map as it lies in its file; a picture becomes a volume of one slice.
 
@@ -92,7 +111,7 @@ def read_labels(path: Path) -> SimpleITK.Image:
         OSError: there is no such file, or it may not be read.
     """
     if path.suffix not in PICTURE_ENDINGS:
-        return read_volume(path).image
+        return read_volume_or_slice(path)
     with path.open("rb"):  # SimpleITK reports a missing file as an unknown format
         pass
     try:

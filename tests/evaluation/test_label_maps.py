@@ -91,6 +91,34 @@ def test_pictures_are_compared_in_pixels(tmp_path: Path) -> None:
     assert pair.spacing_mm == (1, 1, 1)
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_files_of_two_dimensions_are_one_slice_in_mm(tmp_path: Path, ending: str) -> None:
+    for name, voxels in (("a", LABELS[4]), ("b", np.roll(LABELS[4], 2, axis=0))):
+        image = SimpleITK.GetImageFromArray(voxels)
+        image.SetSpacing((0.5, 1.5))
+        SimpleITK.WriteImage(image, str(tmp_path / f"{name}{ending}"))
+    pair = read_pair(tmp_path / f"b{ending}", tmp_path / f"a{ending}")
+    assert pair.prediction.shape == (1, 24, 24)
+    assert pair.spacing_mm[1:] == pytest.approx((1.5, 0.5))
+    scores = score_case(pair.prediction, pair.reference, spacing_mm=pair.spacing_mm, table=table())
+    assert scores.structures["1"].hd_mm == pytest.approx(3)
+    if ending == ".nii.gz":
+        whole = (tmp_path / "a.nii.gz").read_bytes()
+        (tmp_path / "a.nii.gz").write_bytes(whole[:-20])
+        with pytest.raises(CaseError, match="truncated-file"):
+            read_pair(tmp_path / "b.nii.gz", tmp_path / "a.nii.gz")
+
+
+def test_volumes_of_four_dimensions_or_vectors_are_refused(tmp_path: Path) -> None:
+    series = SimpleITK.JoinSeries([SimpleITK.GetImageFromArray(LABELS)] * 2)
+    SimpleITK.WriteImage(series, str(tmp_path / "a.nii.gz"))
+    vectors = SimpleITK.GetImageFromArray(np.stack([LABELS[4]] * 2, axis=-1), isVector=True)
+    SimpleITK.WriteImage(vectors, str(tmp_path / "b.mha"))
+    for name in ("a.nii.gz", "b.mha"):
+        with pytest.raises(CaseError, match="not-3d"):
+            read_pair(tmp_path / name, tmp_path / name)
+
+
 def test_colors_are_no_labels(tmp_path: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.Image([4, 4], SimpleITK.sitkVectorUInt8, 3), str(tmp_path / "a.png"))
     with pytest.raises(CaseError, match="in color"):

@@ -11,9 +11,15 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nnunet_ext.clinical_io import CaseError, read_volume
+from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.clinical_io.grids import affine, corner_distance_mm, in_one_orientation
-from nnunet_ext.evaluation.label_maps import PICTURE_ENDINGS, label_voxels, read_labels, require_comparable
+from nnunet_ext.evaluation.label_maps import (
+    PICTURE_ENDINGS,
+    label_voxels,
+    read_labels,
+    read_volume_or_slice,
+    require_comparable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +99,7 @@ def _turned(image: SimpleITK.Image) -> SimpleITK.Image:
 
 def _background(path: Path, labels: SimpleITK.Image) -> SimpleITK.Image | None:
     try:
-        image = _picture(path) if path.suffix in PICTURE_ENDINGS else read_volume(path).image
+        image = _picture(path) if path.suffix in PICTURE_ENDINGS else read_volume_or_slice(path)
     except (CaseError, OSError, RuntimeError) as error:
         logger.warning("%s is left out of the pictures: %s", path.name, error)
         return None

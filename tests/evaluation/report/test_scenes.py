@@ -9,7 +9,7 @@ import pytest
 from evaluated import ball, table
 from numpy.typing import NDArray
 
-from nnunet_ext.evaluation.report.agreement import Kind
+from nnunet_ext.evaluation.report.agreement import COLORS, Kind
 from nnunet_ext.evaluation.report.scenes import MAX_TRIANGLES, compared, kinds_of_triangles, scene_of
 from nnunet_ext.evaluation.report.shown import ShownCase
 from nnunet_ext.evaluation.report.surfaces import surface_of
@@ -73,6 +73,24 @@ def test_a_scene_has_a_surface_for_each_structure_and_stays_small() -> None:
     assert [trace.name for trace in scene.data] == ["organ", "vessel"]
     assert sum(len(trace.i) for trace in scene.data) <= MAX_TRIANGLES
     assert len(scene.to_json()) < 500_000
+
+
+def test_each_kind_has_its_color_in_the_scene() -> None:
+    reference = ball(8)
+    scene = scene_of(case(np.roll(reference, 5, axis=2), reference), TABLE)
+    assert scene is not None
+    (mesh,) = scene.data
+    shown = set()
+    for kind in np.unique(mesh.intensity):
+        at = (kind - mesh.cmin) / (mesh.cmax - mesh.cmin)
+        color = next(
+            c
+            for (low, c), (high, _) in zip(mesh.colorscale[::2], mesh.colorscale[1::2], strict=True)
+            if low < at < high
+        )
+        assert color == COLORS[Kind(kind)]
+        shown.add(Kind(kind))
+    assert shown == {Kind.AGREEMENT, Kind.MISSED, Kind.EXTRA}
 
 
 def test_the_box_does_not_move_a_structure() -> None:
