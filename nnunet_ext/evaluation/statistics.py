@@ -73,9 +73,10 @@ class Comparison:
         """The verdict in plain words, with what it rests on."""
         low, high = self.interval
         what = f"{self.metric} of {self.structure}"
+        left_out = f", {self.left_out} more without a score" if self.left_out else ""
         numbers = (
             f"{self.difference:+.3g}, {100 * (1 - ALPHA):g} % interval {low:+.3g} to {high:+.3g}, p = "
-            f"{self.p_holm:.2g} after Holm's correction, {self.cases} patients"
+            f"{self.p_holm:.2g} after Holm's correction, {self.cases} patients{left_out}"
         )
         if self.repeats == 1:
             whose = f"this training of {self.candidate} against this one of {self.baseline}"

@@ -121,6 +121,8 @@ def test_patients_without_a_score_are_counted() -> None:
     theirs = np.array([0.7, 0.8, np.inf, 0.8])
     found = compare(ours, theirs)
     assert (found.cases, found.left_out) == (2, 2)
+    assert "2 patients, 2 more without a score" in found.sentence
+    assert "without a score" not in compare(ours[[0, 3]], theirs[[0, 3]]).sentence
     with pytest.raises(ValueError, match="at least 2 patients with scores in both, got 1"):
         compare(ours[:2], theirs[:2])
     with pytest.raises(ValueError, match="the same patients for both, got 4 and 3"):
