@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ examples:
 
 exit code: 0 done, 1 some trainings failed, 2 wrong usage or environment
 """
+# What trainings compute in on each device, the default first: nnU-Net has mixed precision on CUDA alone.
+_PRECISIONS = {"cuda": ("amp",), "cpu": ("float32", "bfloat16"), "mps": ("float32",)}
 # Options that stand for a value of the declaration, and how each is typed.
 _DECLARED: dict[str, dict[str, Any]] = {
     "dataset": {"metavar": "D", "help": "number or name of the dataset"},
@@ -65,7 +68,7 @@ _DECLARED: dict[str, dict[str, Any]] = {
     "folds": {"nargs": "+", "type": int, "metavar": "F", "help": "folds (0 1 2 3 4)"},
     "repeats": {"type": int, "metavar": "N", "help": "trainings of each (1)"},
     "budget": {"metavar": "B", "help": "such as 20epochs_25iters (nnU-Net's own)"},
-    "precision": {"choices": ("amp", "float32", "bfloat16"), "help": "amp on a GPU, float32 on a CPU"},
+    "precision": {"choices": ("amp", "float32", "bfloat16"), "help": "amp on CUDA, else float32"},
     "baselines": {"nargs": "*", "metavar": "P", "help": "further plans of vanilla (nnUNetResEncUNetMPlans)"},
 }
 
@@ -109,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from nnunet_ext.cli.benchmark_trainers import check_trainers
     from nnunet_ext.commands import find_command
     from nnunet_ext.evaluation.benchmark.inputs import check_inputs, keep_declaration
     from nnunet_ext.evaluation.benchmark.matrix import matrix_from
@@ -119,8 +123,9 @@ def _run(args: argparse.Namespace) -> int:
     resources = resources_from(args)
     shares = shares_from(args)
     matrix = matrix_from(_declaration(args))
-    if (matrix.precision == "amp") == (args.device == "cpu"):
+    if matrix.precision not in _PRECISIONS[args.device]:
         raise ValueError(f"precision {matrix.precision} does not go with --device {args.device}")
+    check_trainers(matrix, environment=_environment())
     preprocessed = _folder("nnUNet_preprocessed")
     check_inputs(matrix, preprocessed=preprocessed)
     if draw_splits(matrix, preprocessed=preprocessed):
@@ -158,17 +163,31 @@ def _train_there(args: argparse.Namespace, places: Places, resources: Resources)
     """Train on a cluster; names of the trainings that failed, None where nobody waits for them."""
     from nnunet_ext.evaluation.benchmark.cluster import submit_missing, wait_for
 
-    jobs = submit_missing(places, device=args.device, environment=_environment(), resources=resources)
-    logger.info("%d trainings submitted, %d in jobs before", len(jobs.new), len(jobs.before))
-    if args.no_wait:
-        told = {"submitted": jobs.new, "before": jobs.before}
-        print(json.dumps({k: {r.name: ticket.job for r, ticket in v.items()} for k, v in told.items()}))
-        return None
-    try:
-        failed = wait_for([*jobs.before, *jobs.new], places, progress=not args.no_pbar)
-    except KeyboardInterrupt:
-        logger.warning("jobs of Slurm go on; type the same again to wait for them, scancel to end them")
-        raise
+    submit = partial(
+        submit_missing, places, device=args.device, environment=_environment(), resources=resources
+    )
+    jobs = submit()
+    failed: set[Run] = set()
+    while True:
+        logger.info("%d trainings submitted, %d in jobs before", len(jobs.new), len(jobs.before))
+        if args.no_wait:
+            if jobs.waiting:
+                logger.warning("%d cascades wait for these: type the same again then", len(jobs.waiting))
+            told = {"submitted": jobs.new, "before": jobs.before}
+            print(json.dumps({k: {r.name: ticket.job for r, ticket in v.items()} for k, v in told.items()}))
+            return None
+        try:
+            failed |= set(wait_for([*jobs.before, *jobs.new], places, progress=not args.no_pbar))
+        except KeyboardInterrupt:
+            logger.warning("jobs of Slurm go on; type the same again to wait for them, scancel to end them")
+            raise
+        if not jobs.waiting:
+            break
+        before, jobs = jobs, submit(among=jobs.waiting)
+        if jobs.waiting == before.waiting:  # what they go on from has failed
+            logger.error("%d cascades could not begin", len(jobs.waiting))
+            failed |= set(jobs.waiting)
+            break
     return [run_.name for run_ in places.matrix.runs if run_ in failed]
 
 
@@ -218,7 +237,7 @@ def _declaration(args: argparse.Namespace) -> dict[str, Any]:
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{args.file} is no TOML: {error}") from error
     content |= {name: value for name in _DECLARED if (value := getattr(args, name)) is not None}
-    content.setdefault("precision", "float32" if args.device == "cpu" else "amp")
+    content.setdefault("precision", _PRECISIONS[args.device][0])
     if "dataset" in content:
         try:
             content["dataset"] = str(maybe_convert_to_dataset_name(content["dataset"]))

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_training import calls, install, install_python, preprocessed_dataset, wait_until_interruptible
@@ -80,6 +81,9 @@ def test_a_file_declares_it_and_what_is_typed_counts_more(control: Path) -> None
         ([*TYPED, "--no-wait"], "--no-wait is for jobs of a cluster"),
         ([*TYPED, "--cluster", "slurm", "--gpus", "0"], "--gpus is for this computer"),
         ([*TYPED, "--cluster", "slurm", "--at-once", "2"], "--at-once is for this computer"),
+        ([*TYPED, "--trainers", "nnUNetTrainerRASUnet"], "nnUNetTrainerRASUnet_4epochs is not a trainer"),
+        ([*TYPED, "--trainers", "nnUNetTrainerAGUNet_NoSAM"], "has nothing for NoSAM to leave out"),
+        ([*TYPED, "--precision", "bfloat16"], "such as 4epochs_250iters"),
         ([*TYPED, "--gpus", "0"], "--gpus goes with --device cuda, got cpu"),
         ([*TYPED, "--at-once", "0"], "trainings at a time, one a core, got 0"),
         (
@@ -114,6 +118,43 @@ def test_trainings_at_once_share_the_cores(control: Path) -> None:
 def test_a_gpu_is_shared_by_naming_it(control: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert main(["benchmark", "run", *TYPED, "--at-once", "2", "--out", str(control / "b")]) == 2
     assert "--at-once goes with --device cpu, got cuda; name --gpus instead" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "is_refused"),
+    [("mps", "amp", True), ("mps", "bfloat16", True), ("cuda", "float32", True), ("mps", "float32", False)],
+)
+def test_mixed_precision_is_that_of_cuda(
+    control: Path, caplog: pytest.LogCaptureFixture, device: str, precision: str, is_refused: bool
+) -> None:
+    typed = ["benchmark", "run", *TYPED, "--budget", "4epochs_9iters", "--baselines", "--no-pbar"]
+    typed += ["--out", str(control / "b"), "--device", device, "--precision", precision]
+    assert (main(typed) == 2) == is_refused
+    assert (f"precision {precision} does not go with --device {device}" in caplog.text) == is_refused
+
+
+@pytest.mark.parametrize(("error", "is_there"), [("", True), ("RuntimeError: Could not find it", False)])
+def test_trainers_of_others_are_looked_up_before_anything_trains(
+    control: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+    is_there: bool,
+) -> None:
+    asked: list[str] = []
+
+    def look_up(names: list[str], *, environment: dict[str, str]) -> SimpleNamespace:
+        asked.extend(names)
+        assert "hook" in environment["nnUNet_extTrainer"]
+        return SimpleNamespace(look_ups=[SimpleNamespace(name=name, error=error) for name in names])
+
+    monkeypatch.setattr("nnunet_ext.cli.fresh_process.look_up_in_fresh_process", look_up)
+    typed = [*TYPED, "--trainers", "nnUNetTrainerAGUNet", "nnUNetTrainerDA5", "--baselines"]
+    assert benchmark(control, *typed) == (0 if is_there else 2)
+    assert asked == ["nnUNetTrainerDA5_4epochs"]
+    message = "nnU-Net finds no nnUNetTrainerDA5 with the budget 4epochs, as nnUNetTrainerDA5_4epochs"
+    assert (message in caplog.text) != is_there
+    assert (control / "b").exists() == is_there
 
 
 def test_a_file_that_is_no_toml(control: Path, caplog: pytest.LogCaptureFixture) -> None:

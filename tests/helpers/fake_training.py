@@ -8,6 +8,7 @@ import stat
 import sys
 import time
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import torch
 # As nnU-Net does: a checkpoint an epoch, logs with stamps, a validation, exit codes. Epochs take no time.
 FAKE = """\
 #!{python}
-import argparse, datetime, json, os, pathlib, shutil, sys, time
+import argparse, datetime, json, os, pathlib, shutil, sys, time, zipfile
 parser = argparse.ArgumentParser()
 for name in ("dataset", "configuration", "fold"): parser.add_argument(name)
 for name in ("-tr", "-p", "-device"): parser.add_argument(name)
@@ -41,13 +42,13 @@ def say(text):
     print(text, flush=True)
 state = fold / "checkpoint_latest.pth"
 if args.c and not state.exists(): sys.exit("nothing to go on from")
-begin = int(state.read_text()) if args.c else 0
+begin = int(zipfile.ZipFile(state).read("epoch")) if args.c else 0
 if not args.val:
     for epoch in range(begin, 4):
         say("Epoch %d" % epoch)
         say("train_loss -0.5"); say("val_loss -0.4"); say("Pseudo dice [np.float32(0.5), np.float32(0.7)]")
         say("Epoch time: %.1f s" % (10 + epoch))
-        state.write_text(str(epoch + 1))
+        with zipfile.ZipFile(state, "w") as archive: archive.writestr("epoch", str(epoch + 1))
         if (control / "slow").exists(): time.sleep(0.3)
         if (control / "fail").exists() and epoch == 1: sys.exit("the reason")
         if (control / "wait").exists() and epoch == 1: time.sleep(60)
@@ -89,7 +90,7 @@ def install_python(folder: Path) -> None:
 def wait_until_interruptible(fold: Path) -> None:
     """Wait for a training that waits (``wait``), after its second epoch."""
     state, deadline = fold / "checkpoint_latest.pth", time.monotonic() + 120
-    while not (state.is_file() and state.read_text() == "2"):
+    while not (zipfile.is_zipfile(state) and zipfile.ZipFile(state).read("epoch") == b"2"):
         assert time.monotonic() < deadline, f"expected two epochs in {fold}"
         time.sleep(0.05)
 

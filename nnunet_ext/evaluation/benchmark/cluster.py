@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -40,30 +40,41 @@ class Submitted:
     Attributes:
         new: of trainings that were submitted just now.
         before: of those that were there already.
+        waiting: cascades that cannot begin before other trainings have ended.
     """
 
     new: Mapping[Run, Ticket]
     before: Mapping[Run, Ticket]
+    waiting: tuple[Run, ...] = ()
 
 
 def submit_missing(
-    places: Places, *, device: str, environment: Mapping[str, str], resources: Resources
+    places: Places,
+    *,
+    device: str,
+    environment: Mapping[str, str],
+    resources: Resources,
+    among: Sequence[Run] | None = None,
 ) -> Submitted:
-    """Submit every training that is neither finished nor in a job, as one array.
+    """Submit every training that could begin and is neither finished nor in a job, as one array.
 
     Args:
         places: of the benchmark; every computer of the cluster has to see this folder.
         device: nnU-Net's.
         environment: variables, of which a job gets nnU-Net's and ours.
         resources: what each job asks for.
+        among: trainings to look at; None for all.
 
     Raises:
         EnvironmentProblemError: there is no such cluster here, or it refuses the jobs.
     """
-    before = {run: job.ticket for run, job in live_jobs(places).items()}
-    runs = [run for run in places.matrix.runs if run not in before and finished(run, places) is None]
+    among = places.matrix.runs if among is None else among
+    before = {run: job.ticket for run, job in live_jobs(places, among).items()}
+    missing = [run for run in among if run not in before and finished(run, places) is None]
+    waiting = tuple(run for run in missing if places.waits(run))
+    runs = [run for run in missing if run not in waiting]
     if not runs:
-        return Submitted({}, before)
+        return Submitted({}, before, waiting)
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     carried = {"nnUNet_n_proc_DA": str(resources.cpus)}
     carried |= {key: value for key, value in environment.items() if key.startswith(_CARRIED)}
@@ -79,7 +90,7 @@ def submit_missing(
     new = {run: Ticket(name, resources.cluster, job.job_id) for run, job in zip(runs, jobs, strict=True)}
     for run, ticket in new.items():
         save_ticket(ticket, places.ticket(run))
-    return Submitted(new, before)
+    return Submitted(new, before, waiting)
 
 
 def wait_for(runs: Iterable[Run], places: Places, *, progress: bool = False) -> dict[Run, str]:

@@ -34,6 +34,7 @@ def check_inputs(matrix: Matrix, *, preprocessed: Path) -> None:
     dataset = preprocessed / matrix.dataset
     if not dataset.is_dir():
         raise ValueError(f"expected {dataset}; type nnUNetv2_plan_and_preprocess -d {matrix.dataset}")
+    stages: dict[str, str | None] = {}
     for plans, configuration in dict.fromkeys((arm.plans, arm.configuration) for arm in matrix.arms):
         file = dataset / f"{plans}.json"
         if not file.is_file():
@@ -48,6 +49,7 @@ def check_inputs(matrix: Matrix, *, preprocessed: Path) -> None:
                 f"expected {data}; type nnUNetv2_preprocess -d {matrix.dataset} -plans_name {plans} -c "
                 f"{configuration}"
             )
+        stages[configuration] = manager.get_configuration(configuration).previous_stage_name
     splits = dataset / SPLITS
     folds = _FOLDS_OF_NNUNET
     if splits.is_file():
@@ -57,6 +59,13 @@ def check_inputs(matrix: Matrix, *, preprocessed: Path) -> None:
             f"folds: there are {folds}, got fold {max(matrix.folds)}, for which nnU-Net would draw a random "
             "split"
         )
+    for configuration, before in stages.items():
+        if before is not None and (before not in stages or len(matrix.folds) < folds):
+            raise ValueError(
+                f"{configuration} goes on from predictions of {before} for every case: expected the "
+                f"configurations {before} and {configuration} on all {folds} folds, got "
+                f"{', '.join(matrix.configurations)} on {len(matrix.folds)}"
+            )
 
 
 def keep_declaration(matrix: Matrix, *, root: Path, preprocessed: Path) -> None:

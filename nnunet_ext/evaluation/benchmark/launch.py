@@ -9,13 +9,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 from nnunet_ext.commands import CPU_SETTINGS, run_logged
 from nnunet_ext.evaluation.benchmark.gpu_memory import GpuMemory
 from nnunet_ext.evaluation.benchmark.machine import machine
 from nnunet_ext.evaluation.benchmark.matrix import Run
-from nnunet_ext.evaluation.benchmark.places import Places
+from nnunet_ext.evaluation.benchmark.places import CHECKPOINTS, Places, is_whole
 from nnunet_ext.evaluation.benchmark.records import Record, read_record, record_of, save_record
 from nnunet_ext.evaluation.benchmark.shares import Share
 from nnunet_ext.lock import alone
@@ -83,9 +84,12 @@ def _train(
         variables[BFLOAT16] = "1" if places.matrix.precision == "bfloat16" else "0"
     if share.gpu:
         variables["CUDA_VISIBLE_DEVICES"] = share.gpu
+    _put_aside(run, places)
     command = places.command(run, device=device)
     logger.info("%s: %s", run.name, " ".join(command))
-    with GpuMemory.watched(share.gpu if device == "cuda" else None) as memory:
+    # Of several that this shell may use, nnU-Net takes the first.
+    gpu = variables.get("CUDA_VISIBLE_DEVICES", "").split(",")[0]
+    with GpuMemory.watched(gpu if device == "cuda" else None) as memory:
         done = run_logged(
             command,
             log=places.log(run),
@@ -102,6 +106,14 @@ def _train(
         reason = f"{command[0]} ended well, and there is no validation in {places.fold(run)}"
     peaks = (done.peak_memory_gib, memory.peak_gib)
     return _recorded(run, places, reason=reason, peaks=peaks, cores=len(share.cores) or os.cpu_count())
+
+
+def _put_aside(run: Run, places: Places) -> None:
+    """Take away checkpoints that were cut off: nnU-Net would go on from them, and fail each time."""
+    for file in places.fold(run).glob(CHECKPOINTS):
+        if not is_whole(file):
+            logger.warning("%s: %s was cut off while it was written, and is put aside", run.name, file)
+            file.replace(file.with_name(f"{file.name}.cut_off"))
 
 
 def finished(run: Run, places: Places) -> Record | None:
@@ -143,6 +155,8 @@ def train_all(
     """
     from tqdm import tqdm
 
+    # A cascade begins once what it goes on from has ended.
+    waves = [list(wave) for _, wave in groupby(runs, key=lambda run: run.arm.is_cascade)]
     stop = threading.Event()
     free: queue.SimpleQueue[Share] = queue.SimpleQueue()
     for share in shares:
@@ -155,12 +169,14 @@ def train_all(
     records: dict[Run, Record] = {}
     pool = ThreadPoolExecutor(len(shares))
     try:
-        waiting = {pool.submit(work, run): run for run in runs}
-        bar = tqdm(as_completed(waiting), total=len(runs), unit="run", disable=None if progress else True)
-        for future in bar:
-            record = records[waiting[future]] = future.result()
-            if record.status == "failed":
-                logger.error("%s failed: %s", record.run, record.reason)
+        with tqdm(total=len(runs), unit="run", disable=None if progress else True) as bar:
+            for wave in waves:
+                waiting = {pool.submit(work, run): run for run in wave}
+                for future in as_completed(waiting):
+                    record = records[waiting[future]] = future.result()
+                    bar.update()
+                    if record.status == "failed":
+                        logger.error("%s failed: %s", record.run, record.reason)
     finally:  # after an interrupt nothing goes on, and nothing begins
         stop.set()
         pool.shutdown(cancel_futures=True)

@@ -43,6 +43,11 @@ class Arm:
     plans: str
     configuration: str
 
+    @property
+    def is_cascade(self) -> bool:
+        """Whether it goes on from out-of-fold predictions of another configuration: nnU-Net's name."""
+        return "cascade" in self.configuration
+
     def __str__(self) -> str:
         return f"{self.trainer} ({self.plans}, {self.configuration})"
 
@@ -131,9 +136,11 @@ class Matrix:
             raise ValueError(f"repeats: expected a whole number >= 1, got {self.repeats}")
         if not _BUDGET.fullmatch(self.budget):
             raise ValueError(f"budget: expected such as 20epochs_25iters, got {self.budget!r}")
-        if self.precision == "bfloat16" and not self.budget:
+        if self.precision == "bfloat16" and not self.budget.endswith("iters"):
+            # Such as nnUNetTrainer_20epochs, which nnU-Net finds before a composed one.
             raise ValueError(
-                "precision: on a CPU nnU-Net's own trainer computes in float32; give a budget, or float32"
+                "precision: nnU-Net's own trainers compute in float32 on a CPU; for bfloat16 give a budget "
+                f"with iterations, such as {self.budget or '1000epochs'}_250iters"
             )
         for trainer in self.trainers:
             _refuse_own_length(trainer, self.budget)
@@ -147,12 +154,17 @@ class Matrix:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Every training, in an order that leaves a fair table whenever it is cut off."""
+        """Every training, in an order that leaves a fair table whenever it is cut off.
+
+        Of a repeat cascades come last: they need the other configuration's predictions of every fold.
+        """
         return tuple(
             Run(arm, fold, repeat)
             for repeat in range(self.repeats)
+            for is_cascade in (False, True)
             for fold in self.folds
             for arm in self.arms
+            if arm.is_cascade == is_cascade
         )
 
     def trainer_to_type(self, trainer: str) -> str:
@@ -218,9 +230,11 @@ def _refuse_own_length(trainer: str, budget: str) -> None:
     """Raise for a name that says how long it trains: all get the benchmark's budget."""
     modifiers = trainer.split("_")[1:]
     own = [modifier for modifier in modifiers if _LENGTH.fullmatch(modifier)]
-    if "Paper" in modifiers and not budget:
+    # Its epochs and, as a pass over its samples, its iterations are the paper's unless the name has others.
+    if "Paper" in modifiers and not ("epochs" in budget and "iters" in budget):
         own.append("Paper")
     if own:
         raise ValueError(
-            f"trainers: {trainer} has a length of its own ({', '.join(own)}); give one to all with budget"
+            f"trainers: {trainer} has a length of its own ({', '.join(own)}); give one to all with "
+            "budget, in epochs and iterations"
         )

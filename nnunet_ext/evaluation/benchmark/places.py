@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nnunet_ext.evaluation.benchmark.matrix import Matrix, Run
 
 State = Literal["new", "interrupted", "trained", "finished"]
+CHECKPOINTS = "checkpoint_*.pth"
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint is there and was written to its end: torch's are archives, whose index is last."""
+    return zipfile.is_zipfile(checkpoint)
+
+
+def read_summary(fold: Path) -> dict[str, Any] | None:
+    """What nnU-Net's validation of a fold says; None where there is none, or it was cut off.
+
+    Example:
+        >>> read_summary(Path("nowhere")) is None
+        True
+    """
+    file = fold / "validation" / "summary.json"
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return content
 
 
 @dataclass(frozen=True)
@@ -59,12 +82,22 @@ class Places:
     def state(self, run: Run) -> State:
         """How far a training is.
 
-        ``"trained"`` lacks its validation, ``"interrupted"`` has a checkpoint to go on from.
+        ``"trained"`` lacks its validation, ``"interrupted"`` has a checkpoint to go on from. nnU-Net's own
+        trainers write straight into their files: one that a kill has cut off counts as not there.
         """
         fold = self.fold(run)
-        if (fold / "checkpoint_final.pth").is_file():
-            return "finished" if (fold / "validation" / "summary.json").is_file() else "trained"
-        return "interrupted" if any(fold.glob("checkpoint_*.pth")) else "new"
+        if is_whole(fold / "checkpoint_final.pth"):
+            return "trained" if read_summary(fold) is None else "finished"
+        return "interrupted" if any(map(is_whole, fold.glob(CHECKPOINTS))) else "new"
+
+    def waits(self, run: Run) -> bool:
+        """Whether a cascade still lacks out-of-fold predictions: any fold of what it goes on from."""
+        stem = (run.arm.trainer, run.arm.plans, run.repeat)
+        return run.arm.is_cascade and any(
+            self.state(other) != "finished"
+            for other in self.matrix.runs
+            if not other.arm.is_cascade and (other.arm.trainer, other.arm.plans, other.repeat) == stem
+        )
 
     def command(self, run: Run, *, device: str) -> list[str]:
         """The stock command that begins a training, goes on with it, or validates it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nnunet_ext.evaluation.benchmark.matrix import Run
-from nnunet_ext.evaluation.benchmark.places import Places
+from nnunet_ext.evaluation.benchmark.places import Places, is_whole, read_summary
 from nnunet_ext.evaluation.benchmark.training_log import read_training_logs
 from nnunet_ext.files import write_text
 
@@ -83,7 +83,7 @@ def record_of(
     fold = places.fold(run)
     log = read_training_logs(fold)
     seconds = [epoch.seconds for epoch in log.epochs]
-    summary = _json(fold / "validation" / "summary.json")
+    summary = read_summary(fold) or {}
     cases = len(summary.get("metric_per_case", ()))
     before = _json(places.record(run))
     return Record(
@@ -130,7 +130,7 @@ def read_record(file: Path) -> Record:
 
 def _parameters(checkpoint: Path) -> int:
     """Numbers that are trained: nnU-Net's checkpoints name shared ones twice, and keep buffers too."""
-    if not checkpoint.is_file():
+    if not is_whole(checkpoint):
         return 0
     import torch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nnunet_ext.evaluation.benchmark.matrix import VANILLA, Arm, Run, short_names
 from nnunet_ext.evaluation.benchmark.places import Places
+from nnunet_ext.evaluation.benchmark.training_log import read_training_logs
 from nnunet_ext.evaluation.cases import find_cases, read_dataset_json
 from nnunet_ext.evaluation.folder import evaluate_cases
 from nnunet_ext.evaluation.statistics import Comparison, aligned, compare, corrected
@@ -56,19 +57,22 @@ class Scored:
 
     Attributes:
         tables: of every metric and structure.
-        repeats: those in which every arm finished every fold.
-        unfinished: trainings that are missing from a further repeat.
+        repeats: those in which every arm that is not left out finished every fold.
+        unfinished: trainings that are missing.
+        left_out: arms that have not finished every fold of any repeat.
     """
 
     tables: tuple[Table, ...]
     repeats: tuple[int, ...]
     unfinished: tuple[Run, ...]
+    left_out: tuple[Arm, ...] = ()
 
 
 def score(places: Places, *, preprocessed: Path, workers: int = 1, progress: bool = False) -> Scored:
     """Score the validation of every repeat that is complete; what was scored before is not scored again.
 
-    Only complete repeats can be compared: every trainer on every patient.
+    Only complete repeats can be compared: every trainer on every patient. A trainer that has none, as where
+    it fails each time, is left out and does not hold up the others.
 
     Args:
         places: of the benchmark.
@@ -77,27 +81,34 @@ def score(places: Places, *, preprocessed: Path, workers: int = 1, progress: boo
         progress: show a progress bar on stderr.
 
     Raises:
-        ValueError: no repeat is complete, or a case of a validation cannot be scored.
+        ValueError: no repeat is complete, trainings differ in length, or a case of a validation cannot be
+            scored.
         OSError: something cannot be read.
     """
     runs = places.matrix.runs
     unfinished = [run for run in runs if places.state(run) != "finished"]
-    repeats = sorted({run.repeat for run in runs} - {run.repeat for run in unfinished})
-    if not repeats:
+    complete = {
+        arm: {run.repeat for run in runs} - {run.repeat for run in unfinished if run.arm == arm}
+        for arm in places.matrix.arms
+    }
+    compared = [arm for arm, repeats in complete.items() if repeats]
+    repeats = sorted(set.intersection(*(complete[arm] for arm in compared))) if compared else []
+    if not repeats or all(arm.trainer != VANILLA for arm in compared):
         raise ValueError(
             f"no repeat is complete, {len(unfinished)} trainings are missing, such as {unfinished[0].name}; "
             "go on with nnunet_ext benchmark run"
         )
     found: dict[Arm, dict[int, RunScores]] = {}
-    for run in runs:
-        if run.repeat not in repeats:
-            continue
+    scored = [run for run in runs if run.repeat in repeats and run.arm in compared]
+    _require_one_length(scored, places)
+    for run in scored:
         scores = _scores_of(run, places, preprocessed=preprocessed, workers=workers, progress=progress)
         of_repeat = found.setdefault(run.arm, {}).setdefault(run.repeat, {})
         if twice := sorted(set(of_repeat) & set(scores)):
             raise ValueError(f"expected each case in one validation fold, got {twice[0]} in several")
         of_repeat |= scores
-    return Scored(_tables(found), tuple(repeats), tuple(unfinished))
+    left_out = tuple(arm for arm in places.matrix.arms if arm not in compared)
+    return Scored(_tables(found), tuple(repeats), tuple(unfinished), left_out)
 
 
 def comparisons(scored: Scored) -> list[Comparison]:
@@ -128,6 +139,21 @@ def comparisons(scored: Scored) -> list[Comparison]:
         ]
         found += corrected(family)
     return found
+
+
+def _require_one_length(runs: Sequence[Run], places: Places) -> None:
+    """Raise for a trainer whose class has a length of its own, which its name does not tell."""
+    lengths: dict[int, Run] = {}
+    for run in runs:
+        epochs = read_training_logs(places.fold(run)).epochs
+        if epochs:
+            lengths.setdefault(epochs[-1].number + 1, run)
+    if len(lengths) > 1:
+        told = ", ".join(f"{length} of {run.name}" for length, run in lengths.items())
+        raise ValueError(
+            f"expected as many epochs of every training, got {told}: they cannot be compared. Declare the "
+            "benchmark without the trainer that has a length of its own"
+        )
 
 
 def _patients(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> int:

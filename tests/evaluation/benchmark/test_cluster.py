@@ -67,6 +67,26 @@ def test_all_train_and_one_that_fails_does_so_alone(control: Path) -> None:
     assert len(calls(control)) == 2
 
 
+def test_cascades_are_submitted_once_what_they_go_on_from_is_there(control: Path) -> None:
+    matrix = Matrix(
+        "Dataset004_X",
+        (),
+        folds=(0,),
+        configurations=("3d_lowres", "3d_cascade_fullres"),
+        precision="float32",
+        budget="4epochs",
+        baselines=(),
+    )
+    where = Places(control / "benchmark", matrix)
+    coarse, fine = matrix.runs
+    first = submit(where)
+    assert (set(first.new), first.waiting) == ({coarse}, (fine,))
+    assert wait_for(first.new, where) == {}
+    second = submit(where)
+    assert (set(second.new), second.waiting) == ({fine}, ())
+    assert wait_for(second.new, where) == {}
+
+
 def test_a_job_that_is_there_is_not_submitted_again_and_one_that_was_killed_goes_on(control: Path) -> None:
     where = places(control)
     (run,) = where.matrix.runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,27 @@ def test_what_is_missing_is_told_with_the_command_to_type(
         place.rename(preprocessed / "elsewhere")
     with pytest.raises(ValueError, match=message):
         check_inputs(matrix(**more), preprocessed=preprocessed)
+
+
+def test_a_cascade_needs_what_it_goes_on_from_on_every_fold(preprocessed: Path) -> None:
+    file = preprocessed / DATASET / "nnUNetPlans.json"
+    plans = json.loads(file.read_text())
+    fine, data = "3d_cascade_fullres", "nnUNetPlans_3d_fullres"
+    plans["configurations"]["3d_lowres"] = {"data_identifier": data, "architecture": {}}
+    plans["configurations"][fine] = {
+        "data_identifier": data,
+        "previous_stage": "3d_lowres",
+        "architecture": {},
+    }
+    file.write_text(json.dumps(plans))
+    both = ("3d_lowres", fine)
+    check_inputs(matrix(configurations=both, baselines=()), preprocessed=preprocessed)
+    for configurations, folds in (((fine,), (0, 1)), (both, (0,))):
+        wrong = matrix(configurations=configurations, folds=folds, baselines=())
+        with pytest.raises(
+            ValueError, match=f"{fine} goes on from predictions of 3d_lowres .* on all 2 folds"
+        ):
+            check_inputs(wrong, preprocessed=preprocessed)
 
 
 @pytest.mark.parametrize(

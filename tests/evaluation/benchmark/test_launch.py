@@ -8,11 +8,11 @@ import math
 import os
 import sys
 import threading
-import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from fake_training import calls, install
+from fake_training import calls, install, wait_until_interruptible
 
 from nnunet_ext.commands import CommandStoppedError
 from nnunet_ext.evaluation.benchmark.launch import train, train_all
@@ -99,6 +99,35 @@ def test_a_record_that_was_not_written_in_time_is_made_up_for(control: Path, pla
     assert len(calls(control)) == 1
 
 
+@pytest.mark.parametrize("file", ["checkpoint_final.pth", "validation/summary.json"])
+def test_what_a_kill_cut_off_while_it_was_written_is_made_again(
+    control: Path, places: Places, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """nnU-Net's own trainers write straight into their files."""
+    record = train(RUN, places, device="cpu", environment=environment(control))
+    places.record(RUN).unlink()
+    written = places.fold(RUN) / file
+    written.write_bytes(written.read_bytes()[:-5])
+    if file.endswith(".pth"):
+        (places.fold(RUN) / "validation" / "summary.json").unlink()
+    (again,) = train_all([RUN], places, device="cpu", environment=environment(control))
+    assert (again.status, again.mean_dice, again.parameters) == ("finished", 0.6, record.parameters)
+    assert calls(control)[1][-3] == ("cpu" if file.endswith(".pth") else "--val")
+    assert ("checkpoint_final.pth was cut off" in caplog.text) == file.endswith(".pth")
+
+
+def test_a_training_goes_on_from_the_checkpoint_that_is_whole(control: Path, places: Places) -> None:
+    (control / "fail").touch()
+    train(RUN, places, device="cpu", environment=environment(control))
+    (control / "fail").unlink()
+    fold = places.fold(RUN)
+    (fold / "checkpoint_final.pth").write_bytes(b"PK")
+    assert places.state(RUN) == "interrupted"
+    assert train(RUN, places, device="cpu", environment=environment(control)).status == "finished"
+    assert calls(control)[1][-3] == "--c"
+    assert (fold / "checkpoint_final.pth.cut_off").is_file()
+
+
 def test_one_that_fails_does_not_stop_the_others(control: Path, places: Places) -> None:
     runs = places.matrix.runs
     broken = places.fold(runs[1])
@@ -130,6 +159,41 @@ def test_each_gpu_has_one_training_at_a_time(control: Path, places: Places) -> N
     assert {call[-2] for call in found} == {os.environ.get("nnUNet_ext_bfloat16", "-")}
 
 
+def test_the_memory_is_that_of_the_gpu_that_is_used(
+    control: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = control / "bin" / "nvidia-smi"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {control}/asked.txt\necho 1536\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{control / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    variables = environment(control) | {"CUDA_VISIBLE_DEVICES": "3,4"}
+    assert train(RUN, places, device="cuda", environment=variables).peak_gpu_memory_gib == 1.5
+    asked = [line.split()[-2:] for line in (control / "asked.txt").read_text().splitlines()]
+    assert ["-i", "3"] in asked
+    assert ["-i", "0"] not in asked
+
+
+def test_cascades_begin_once_all_that_they_go_on_from_has_ended(control: Path, tmp_path: Path) -> None:
+    matrix = Matrix(
+        "Dataset004_X",
+        (),
+        folds=(0, 1),
+        configurations=("3d_cascade_fullres", "3d_lowres"),
+        precision="float32",
+        baselines=(),
+    )
+    places = Places(tmp_path / "benchmark", matrix)
+    (control / "slow").touch()
+    assert [places.waits(run) for run in matrix.runs] == [False, False, True, True]
+    shares = shares_of_gpus(("0", "1", "2", "3"))
+    train_all(matrix.runs, places, device="cuda", environment=environment(control), shares=shares)
+    assert sorted(call[1] for call in calls(control)[:2]) == ["3d_lowres", "3d_lowres"]
+    ends = [max(f.stat().st_mtime for f in places.fold(run).rglob("*")) for run in matrix.runs[:2]]
+    begins = [(places.fold(run) / "training_log_0.txt").read_text()[:26] for run in matrix.runs[2:]]
+    assert max(ends) <= min(datetime.fromisoformat(begin).timestamp() for begin in begins)
+    assert not any(places.waits(run) for run in matrix.runs)
+
+
 def test_what_is_stopped_goes_on_later(control: Path, places: Places) -> None:
     (control / "wait").touch()
     stop = threading.Event()
@@ -143,10 +207,7 @@ def test_what_is_stopped_goes_on_later(control: Path, places: Places) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    deadline = time.monotonic() + 60
-    while not (places.fold(RUN) / "checkpoint_latest.pth").is_file():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until_interruptible(places.fold(RUN))
     stop.set()
     thread.join(30)
     assert len(failures) == 1

@@ -41,7 +41,7 @@ def test_every_training_is_there_once_and_a_cut_off_benchmark_is_fair() -> None:
 @pytest.mark.parametrize("trainer", [*OURS, VANILLA, "nnUNetTrainerAGUNet_Paper_NoMirroring"])
 @pytest.mark.parametrize("budget", ["20epochs_25iters", "3epochs", "7iters", ""])
 def test_names_are_those_that_nnunet_finds(trainer: str, budget: str) -> None:
-    if "Paper" in trainer and not budget:
+    if "Paper" in trainer and budget != "20epochs_25iters":
         return
     typed = matrix(trainers=(trainer,), budget=budget).trainer_to_type(trainer)
     parsed = parse(typed)
@@ -55,6 +55,9 @@ def test_names_are_those_that_nnunet_finds(trainer: str, budget: str) -> None:
         ({"trainers": ("nnUNetTrainer_250epochs",)}, "has a length of its own"),
         ({"trainers": ("nnUNetTrainerAGUNet_5iters",)}, "has a length of its own"),
         ({"trainers": ("nnUNetTrainerAGUNet_Paper",)}, r"length of its own \(Paper\)"),
+        # Its epoch is a pass over its samples, and not 250 iterations.
+        ({"trainers": ("nnUNetTrainerAGUNet_Paper",), "budget": "20epochs"}, r"of its own \(Paper\)"),
+        ({"trainers": ("nnUNetTrainerAGUNet_Paper",), "budget": "250iters"}, r"of its own \(Paper\)"),
         ({"trainers": ("../evil",)}, "trainers: expected names"),
         ({"trainers": OURS * 2}, "expected each once"),
         ({"plans": ()}, "plans: expected at least one"),
@@ -73,12 +76,36 @@ def test_names_are_those_that_nnunet_finds(trainer: str, budget: str) -> None:
         ({"trainers": "nnUNetTrainer"}, "trainers: expected a list of text"),
         ({"repeats": "3"}, "repeats: expected whole numbers, got '3'"),
         ({"dataset": 4}, "dataset: expected text, got 4"),
-        ({"precision": "bfloat16"}, "give a budget, or float32"),
+        ({"precision": "bfloat16"}, "such as 1000epochs_250iters"),
+        # nnU-Net has a trainer of its own of that name.
+        ({"precision": "bfloat16", "budget": "20epochs"}, "such as 20epochs_250iters"),
     ],
 )
 def test_what_is_unfair_or_no_benchmark_is_refused(more: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         matrix(**more)
+
+
+@pytest.mark.parametrize("budget", ["20epochs_250iters", "7iters"])
+def test_in_bfloat16_vanilla_is_composed_too(budget: str) -> None:
+    """nnU-Net's own classes are found first, and know nothing of bfloat16."""
+    from nnunetv2.training.nnUNetTrainer.variants.training_length import nnUNetTrainer_Xepochs
+
+    typed = matrix(precision="bfloat16", budget=budget).trainer_to_type(VANILLA)
+    assert not hasattr(nnUNetTrainer_Xepochs, typed)
+    assert hasattr(nnUNetTrainer_Xepochs, "nnUNetTrainer_20epochs")
+
+
+def test_cascades_come_after_what_they_go_on_from() -> None:
+    runs = matrix(configurations=("3d_cascade_fullres", "3d_lowres"), repeats=2, baselines=()).runs
+    order = [(run.repeat, run.arm.configuration) for run in runs]
+    arms_and_folds = 3 * 2
+    assert order == [
+        (repeat, configuration)
+        for repeat in range(2)
+        for configuration in ("3d_lowres", "3d_cascade_fullres")
+        for _ in range(arms_and_folds)
+    ]
 
 
 def test_a_file_declares_it_with_lists() -> None:

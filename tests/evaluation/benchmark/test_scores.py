@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def finish(run: Run, places: Places, *, lost: tuple[int, ...]) -> None:
     for number, case in enumerate(CASES):
         if number % 2 == run.fold:
             _write(_cube(number, lost=lost[number % len(lost)]), validation / f"{case}.nii.gz")
-    (places.fold(run) / "checkpoint_final.pth").touch()
+    with zipfile.ZipFile(places.fold(run) / "checkpoint_final.pth", "w"):
+        pass
     (validation / "summary.json").write_text(json.dumps({"of": run.name}))
 
 
@@ -94,6 +96,43 @@ def test_only_complete_repeats_count(places: Places, preprocessed: Path) -> None
     assert scored.repeats == (0,)
     assert scored.unfinished == (runs[-1],)
     assert all("one training each" in comparison.sentence for comparison in comparisons(scored))
+
+
+def test_a_trainer_that_always_fails_does_not_hold_up_the_others(places: Places, preprocessed: Path) -> None:
+    for run in places.matrix.runs:
+        if run.arm.trainer != "nnUNetTrainerGood" or run.fold == 0:
+            finish(run, places, lost=LOST[run.arm.trainer])
+    scored = score(places, preprocessed=preprocessed)
+    assert [arm.trainer for arm in scored.left_out] == ["nnUNetTrainerGood"]
+    assert scored.repeats == (0, 1)
+    assert {run.arm.trainer for run in scored.unfinished} == {"nnUNetTrainerGood"}
+    assert {c.candidate for c in comparisons(scored)} == {"nnUNetTrainerSame"}
+
+
+def test_without_vanilla_there_is_nothing_to_compare_with(places: Places, preprocessed: Path) -> None:
+    for run in places.matrix.runs:
+        if run.arm.trainer != "nnUNetTrainer":
+            finish(run, places, lost=LOST[run.arm.trainer])
+    with pytest.raises(
+        ValueError, match="no repeat is complete, 4 trainings are missing, such as nnUNetTrain"
+    ):
+        score(places, preprocessed=preprocessed)
+
+
+def test_a_trainer_with_a_length_of_its_own_is_refused(places: Places, preprocessed: Path) -> None:
+    for run in places.matrix.runs:
+        finish(run, places, lost=LOST[run.arm.trainer])
+        length = 7 if run.arm.trainer == "nnUNetTrainerGood" else 5
+        lines = [
+            f"2026-01-01 10:00:0{n}.000001: {words}"
+            for n in range(length)
+            for words in (f"Epoch {n}", "Epoch time: 1.0 s")
+        ]
+        (places.fold(run) / "training_log_1.txt").write_text("\n".join(lines))
+    with pytest.raises(
+        ValueError, match=r"as many epochs .*, got 5 of nnUNetTrainer__.*, 7 of nnUNetTrainerGood"
+    ):
+        score(places, preprocessed=preprocessed)
 
 
 def test_none_complete_is_told(places: Places, preprocessed: Path) -> None:
