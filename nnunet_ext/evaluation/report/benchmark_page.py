@@ -12,12 +12,15 @@ from nnunet_ext.evaluation.benchmark.matrix import VANILLA, Arm, short_names
 from nnunet_ext.evaluation.benchmark.places import Places
 from nnunet_ext.evaluation.benchmark.scores import METRICS, Scored, comparisons
 from nnunet_ext.evaluation.definitions import definitions
+from nnunet_ext.evaluation.label_maps import PICTURE_ENDINGS
 from nnunet_ext.evaluation.ranking import rank
 from nnunet_ext.evaluation.report import benchmark_tables as tables
 from nnunet_ext.evaluation.report.benchmark_tables import NAMES, Trained
 from nnunet_ext.evaluation.report.figures import cost_figure, learning_figure, paired_figure
 from nnunet_ext.evaluation.report.looks import Look, parts_of
+from nnunet_ext.evaluation.report.meanings import meanings
 from nnunet_ext.evaluation.report.page import Cell, Page, Part, Plot, Section, Table, Text
+from nnunet_ext.evaluation.report.paper_tables import paper_table
 from nnunet_ext.evaluation.report.published import PAPERS
 from nnunet_ext.evaluation.report.selection import image_of, worst_and_median
 from nnunet_ext.evaluation.scores import Settings
@@ -48,7 +51,8 @@ def benchmark_page(
         file_ending: of all of them.
     """
     arms = [arm for arm in places.matrix.arms if arm in scored.tables[0].scores]
-    trained = Trained(places, scored, short_names(arms), tables.read_records(places))
+    unit = "pixel" if file_ending in PICTURE_ENDINGS else "mm"
+    trained = Trained(places, scored, short_names(arms), tables.read_records(places), unit)
     found = comparisons(scored)
     sections = [
         Section("Is the difference real?", _verdicts(found)),
@@ -83,16 +87,23 @@ def _lead(trained: Trained, found: Sequence[Comparison]) -> list[str]:
         f"In Dice, of {sum(of_dice.values())} comparisons {of_dice['better']} say better than vanilla, "
         f"{of_dice['worse']} worse, {of_dice['cannot tell']} cannot tell."
     )
+    if trained.unit != "mm":
+        lead.append(f"The files hold no spacing: for mm read {trained.unit}.")
     if repeats == 1:
         lead.append(
             "With one training of each, models are compared, not trainers: identical nnU-Net trainings "
             "differ by up to three points of Dice."
         )
-    if scored.unfinished:
-        names = ", ".join(run.name for run in scored.unfinished[:5])
+    if not any("ResEnc" in arm.plans for arm in trained.names if arm.trainer == VANILLA):
         lead.append(
-            f"Left out, as repeats that are not complete: {len(scored.unfinished)} trainings ({names})."
+            "Vanilla was not trained on residual encoder plans of matching memory, the harder baseline."
         )
+    if scored.left_out:
+        names = ", ".join(map(str, scored.left_out))
+        lead.append(f"Not compared, since it has not finished every fold of any repeat: {names}.")
+    if others := [run for run in scored.unfinished if run.arm not in scored.left_out]:
+        names = ", ".join(run.name for run in others[:5])
+        lead.append(f"Left out, as repeats that are not complete: {len(others)} trainings ({names}).")
     return lead
 
 
@@ -153,6 +164,8 @@ def _scores(trained: Trained) -> list[Part]:
     parts: list[Part] = []
     for metric in METRICS:
         parts.append(tables.scores_table(trained, metric, folded=NAMES[metric] if parts else ""))
+    if (missing := tables.missing_table(trained)) is not None:
+        parts.append(missing)
     overall = {trained.names[arm]: s for arm, s in trained.over_structures("Dice").items()}
     known = ~sum((s != s).any(axis=1) for s in overall.values()).astype(bool)
     if known.sum() > 1:
@@ -220,7 +233,10 @@ def _looks(
                     image=image_of(case, images, file_ending=file_ending),
                 )
             )
-    return parts_of(looks, table=labels)
+    parts = parts_of(looks, table=labels)
+    if len(trained.scored.repeats) > 1:
+        parts.insert(0, Text(["Cases are the worst and the median one of each trainer's first training."]))
+    return parts
 
 
 def _prediction(places: Places, arm: Arm, case: str, *, repeat: int, ending: str) -> Path:
@@ -233,7 +249,7 @@ def _prediction(places: Places, arm: Arm, case: str, *, repeat: int, ending: str
 def _papers(trained: Trained) -> list[Part]:
     parts: list[Part] = []
     for paper in PAPERS:
-        table = tables.paper_table(trained, paper)
+        table = paper_table(trained, paper)
         if table is not None:
             parts += [Text([f"Paper {paper.paper}: {paper.title}."]), table]
     return parts or [Text(["None of the papers segments a structure of this dataset."])]
@@ -247,10 +263,7 @@ def _everything(trained: Trained) -> list[Part]:
         parts.insert(0, Text([f"{record.run} failed: {record.reason}" for record in failed]))
     declared = json.dumps(asdict(trained.places.matrix))
     parts.append(Text([declared, *_machines(trained)], folded="Declaration, machines, versions"))
-    meaning = [
-        f"{name}: {words}" for name, words in definitions(Settings()).items() if isinstance(words, str)
-    ]
-    parts.append(Text(meaning, folded="What each number means"))
+    parts.append(meanings(definitions(Settings(), unit=trained.unit)))
     return parts
 
 

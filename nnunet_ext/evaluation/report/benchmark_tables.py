@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.evaluation.benchmark.matrix import VANILLA, Arm, Run
+from nnunet_ext.evaluation.benchmark.matrix import VANILLA, Arm, Run, short_names
 from nnunet_ext.evaluation.benchmark.places import Places
 from nnunet_ext.evaluation.benchmark.records import Record, read_record
 from nnunet_ext.evaluation.benchmark.scores import METRICS, Scored
@@ -17,7 +17,6 @@ from nnunet_ext.evaluation.benchmark.scores import Table as ScoreTable
 from nnunet_ext.evaluation.benchmark.training_log import read_training_logs
 from nnunet_ext.evaluation.report.figures import Cost, Curve, Pairs
 from nnunet_ext.evaluation.report.page import Cell, Table
-from nnunet_ext.evaluation.report.published import FRACTIONS, TITLES, PaperTable
 
 # Titles of the metrics that trainers are compared in.
 NAMES: Mapping[str, str] = {"Dice": "Dice", "nsd": "NSD", "hd95_mm": "HD95, mm", "assd_mm": "ASSD, mm"}
@@ -33,12 +32,14 @@ class Trained:
         scored: scores of its complete repeats.
         names: of the arms, for tables.
         records: of every training that has one.
+        unit: of distances: ``"mm"`` or ``"pixel"``.
     """
 
     places: Places
     scored: Scored
     names: Mapping[Arm, str]
     records: Mapping[Run, Record]
+    unit: str = "mm"
 
     def tables(self, metric: str) -> list[ScoreTable]:
         """Scores of one metric, a table for each structure."""
@@ -68,14 +69,38 @@ def scores_table(trained: Trained, metric: str, *, folded: str = "") -> Table:
     columns = ["trainer", *(t.structure for t in tables), "mean", "SD of patients"]
     rows: list[list[Cell]] = []
     for arm, name in trained.names.items():
-        means: list[Cell] = [_mean(table.scores[arm]) for table in tables]
+        means: list[Cell] = [mean_score(table.scores[arm]) for table in tables]
         of_patients = overall[arm].mean(axis=1)
-        row = [name, *means, _mean(overall[arm]), _spread(of_patients)]
+        row = [name, *means, mean_score(overall[arm]), _spread(of_patients)]
         rows.append(row + ([_spread(np.nanmean(overall[arm], axis=0))] if repeats > 1 else []))
     columns += ["SD of trainings"] if repeats > 1 else []
     cases = len(tables[0].cases) if tables else 0
     better = "more is better" if METRICS[metric] else "less is better"
     return Table(columns, rows, note=f"{NAMES[metric]}, {cases} patients; {better}.", folded=folded)
+
+
+def missing_table(trained: Trained) -> Table | None:
+    """How often each arm missed a structure or found one that is not there; None where none ever did."""
+    rows: list[list[Cell]] = []
+    metrics = zip(*(trained.tables(name) for name in ("Dice", "precision", "recall")), strict=True)
+    for dice, precision, recall in metrics:
+        for arm, name in trained.names.items():
+            neither = np.isnan(dice.scores[arm])
+            # Undefined where nothing was predicted, and where there is nothing to predict.
+            missed = np.isnan(precision.scores[arm]) & ~neither
+            invented = np.isnan(recall.scores[arm]) & ~neither
+            counts = [int(each.sum()) for each in (missed, invented, neither)]
+            if any(counts):
+                rows.append([name, dice.structure, *counts, neither.size])
+    if not rows:
+        return None
+    note = (
+        "Counted over patients and trainings. Missed: in the reference, not predicted: Dice 0, distances the "
+        "image's diagonal. Invented: predicted, not in the reference: Dice 0, no distances. In neither: no "
+        "score. A mean is over the patients that have a score in each of its trainings, a comparison over "
+        "those that have one in both trainers."
+    )
+    return Table(["trainer", "structure", "missed", "invented", "in neither", "of"], rows, note=note)
 
 
 def cost_table(trained: Trained) -> Table:
@@ -132,14 +157,15 @@ def pairs(trained: Trained, metric: str) -> list[Pairs]:
 
 
 def curves(trained: Trained) -> list[Curve]:
-    """Losses and Dice of every training that has begun."""
+    """Losses and Dice of every training that has begun, those of arms that are left out among them."""
+    names = {**short_names(trained.places.matrix.arms), **trained.names}
     found = []
     for run in trained.places.matrix.runs:
         epochs = read_training_logs(trained.places.fold(run)).epochs
         if epochs:
             found.append(
                 Curve(
-                    trainer=trained.names[run.arm],
+                    trainer=names[run.arm],
                     run=f"fold {run.fold}, training {run.repeat + 1}",
                     epochs=[e.number for e in epochs],
                     val_loss=[e.val_loss for e in epochs],
@@ -177,34 +203,6 @@ def trainings_table(trained: Trained) -> Table:
         known: list[Cell] = [record.mean_dice, record.epochs, record.attempts, hours, record.reason]
         rows.append([run.name, record.status, *known])
     return Table(columns, rows, digits=3, folded=f"{len(rows)} trainings")
-
-
-def paper_table(trained: Trained, paper: PaperTable) -> Table | None:
-    """The paper's own numbers beside ours; None where the dataset has none of its structures."""
-    first = trained.tables("Dice")
-    structures = paper.structures(table.structure for table in first)
-    if not structures:
-        return None
-    rows: list[list[Cell]] = []
-    for method in paper.methods:
-        arm = next((a for a in trained.names if a.trainer == method.trainer), None)
-        row: list[Cell] = [method.name]
-        for metric in paper.metrics:
-            row += [method.numbers.get(metric), _ours(trained, arm, metric, structures)]
-        rows.append(row)
-    columns = ["method", *(f"{TITLES[m]}, {whose}" for m in paper.metrics for whose in ("paper", "here"))]
-    note = f"Here: {', '.join(structures)}. The data differ: a glance, not a comparison. {paper.note}".strip()
-    return Table(columns, rows, note=note)
-
-
-def _ours(trained: Trained, arm: Arm | None, metric: str, structures: Sequence[str]) -> float | None:
-    if arm is None:
-        return None
-    means = [_mean(t.scores[arm]) for t in trained.tables(metric) if t.structure in structures]
-    known = [m for m in means if np.isfinite(m)]
-    if not known:
-        return None
-    return float(np.mean(known)) * (100 if metric in FRACTIONS else 1)
 
 
 def _baseline(candidate: Arm, arms: Sequence[Arm]) -> Arm | None:
@@ -247,7 +245,7 @@ _PRICES: Mapping[str, Callable[[Sequence[Record]], float | None]] = {
 }
 
 
-def _mean(scores: FloatArray) -> float:
+def mean_score(scores: FloatArray) -> float:
     """Over the patients that have a number, each its mean over trainings."""
     of_patients = scores.mean(axis=1)
     known = of_patients[np.isfinite(of_patients)]

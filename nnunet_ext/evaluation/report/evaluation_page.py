@@ -8,6 +8,7 @@ from pathlib import Path
 from nnunet_ext.evaluation.definitions import definitions
 from nnunet_ext.evaluation.report.figures import spread_figure
 from nnunet_ext.evaluation.report.looks import Look, parts_of
+from nnunet_ext.evaluation.report.meanings import meanings
 from nnunet_ext.evaluation.report.page import Cell, Page, Part, Plot, Section, Table, Text
 from nnunet_ext.evaluation.report.selection import image_of, mean_by_case, worst_and_median
 from nnunet_ext.evaluation.summary import Evaluation, means_of
@@ -42,7 +43,8 @@ def evaluation_page(evaluation: Evaluation, *, title: str, images: Path | None, 
     ]
     if evaluation.failed:
         sections.insert(0, Section("Cases that failed", [_failures(evaluation)]))
-    sections.append(Section("Definitions", [_definitions(evaluation)]))
+    means = meanings(definitions(evaluation.settings, unit=evaluation.unit))
+    sections.append(Section("Definitions", [means]))
     return Page(title, _lead(evaluation), sections)
 
 
@@ -133,15 +135,6 @@ def _looks(evaluation: Evaluation, *, images: Path | None, file_ending: str) -> 
 def _failures(evaluation: Evaluation) -> Table:
     rows = [[result.case.name, *(result.error or ("", "", ""))] for result in evaluation.failed]
     return Table(["case", "what", "reason", "what to do"], rows)
-
-
-def _definitions(evaluation: Evaluation) -> Table:
-    found = definitions(evaluation.settings, unit=evaluation.unit)
-    rows: list[list[Cell]] = []
-    for name, words in found.items():
-        parts = words.items() if isinstance(words, dict) else [("", words)]
-        rows += [[f"{name} {part}".replace("_", " ").strip(), str(text)] for part, text in parts]
-    return Table(["number", "meaning"], rows, folded="What each number means")
 
 
 def _number(value: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,27 @@ def test_the_surface_has_the_colors_of_right_and_wrong(browser: Any) -> None:
       return blue;
     """
     assert browser.execute_script(pixels) > 500
+
+
+def test_in_print_surfaces_are_stills_and_what_is_folded_is_left_out(report: Path) -> None:
+    with opened(report) as driver:
+        folded = "[...document.querySelectorAll('details')].filter(d => d.querySelector('.turns'))[0]"
+        driver.execute_script(f"{folded}.open = true; {folded}.scrollIntoView()")
+        until(driver, f"return {folded}.querySelector('.still[src^=\"data:image\"]')")
+        shown = f"""
+          const seen = (each) => each !== null && each.getBoundingClientRect().height > 0;
+          const d = {folded};
+          const closed = document.querySelector('details:not([open])');
+          return [d.querySelector('.drawing'), d.querySelector('.still'), document.querySelector('nav'),
+                  closed].map(seen);
+        """
+        assert driver.execute_script(shown) == [True, False, True, True]
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert driver.execute_script(shown) == [False, True, False, False]
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        pdf = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {})["data"])
+        assert pdf.startswith(b"%PDF")
+        assert errors(driver) == []
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(report: Path) -> None:
