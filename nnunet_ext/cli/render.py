@@ -6,12 +6,14 @@ import argparse
 import json
 import logging
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nnunet_ext.evaluation.report.shown import ShownCase
-    from nnunet_ext.evaluation.structures import LabelTable
+    from nnunet_ext.evaluation.structures import LabelTable, Structure
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         case = read_shown_case(args.case, name=name, reference=args.reference, image=args.image)
         table = _table(args, case)
         rendered = surfaces_of(case, table, smooth=not args.no_smoothing, max_triangles=args.max_triangles)
-        for each in rendered:
-            write_surface(each.surface, args.out / f"{name}_{_word(each.structure.name)}.{args.format}")
+        for each, word in zip(rendered, _words([r.structure for r in rendered]), strict=True):
+            write_surface(each.surface, args.out / f"{name}_{word}.{args.format}")
         with whole_file(args.out / f"{name}.png") as temporary:
             temporary.write_bytes(picture_png(case, table, tolerance_mm=args.tolerance_mm))
     except (CaseError, ValueError, OSError) as error:
@@ -109,6 +111,16 @@ def _table(args: argparse.Namespace, case: ShownCase) -> LabelTable:
 
 def _name(path: Path) -> str:
     return path.name.removesuffix(path.suffix).removesuffix(".nii")
+
+
+def _words(structures: Sequence[Structure]) -> list[str]:
+    """Of each structure a name for its file; GTV+ and GTV- have their labels behind it."""
+    words = [_word(structure.name) for structure in structures]
+    often = Counter(word.lower() for word in words)  # some disks take a and A for one
+    return [
+        word if word and often[word.lower()] == 1 else f"{word}_{_word(structure.key)}".strip("_")
+        for word, structure in zip(words, structures, strict=True)
+    ]
 
 
 def _word(name: str) -> str:

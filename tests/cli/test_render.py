@@ -44,6 +44,15 @@ def test_with_a_reference_and_an_image_and_without_names(case: Path, tmp_path: P
     assert files == ["b.png", "b_label_1.ply", "b_label_2.ply"]
 
 
+def test_structures_whose_names_differ_in_signs_alone_keep_their_own_files(
+    case: Path, tmp_path: Path
+) -> None:
+    write_dataset_json(case.parent, {"background": 0, "GTV+": 1, "gtv-": 2})
+    assert main(["render", str(case), "--out", str(tmp_path / "out")]) == 0
+    files = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert files == ["a.png", "a_GTV_1.stl", "a_gtv_2.stl"]
+
+
 def test_a_label_map_without_structures_has_a_picture_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
