@@ -37,7 +37,10 @@ def summary(report: RunReport, output: Path) -> str:
     for case in report.cases:
         if case.status == "done":
             times = ", ".join(f"{part} {value:.1f} s" for part, value in case.seconds.items())
-            lines.append(f"{case.name}: {times}; {case.tiles} tiles, {case.constant_tiles} of them constant")
+            tiles = f"{case.tiles} tiles, {case.constant_tiles} of them constant"
+            held = [f"{part} {mib:.0f} MiB" for part, mib in case.peak_memory_mib.items() if mib is not None]
+            memory = f"; peak memory {', '.join(held)}" if held else ""
+            lines.append(f"{case.name}: {times}; {tiles}{memory}")
         elif case.status == "skipped":
             lines.append(f"{case.name}: finished before")
         else:

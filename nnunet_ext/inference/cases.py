@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to
 from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
 from torch import Tensor
 
+from nnunet_ext.inference.memory import PeakMemory
 from nnunet_ext.inference.model import Model
 
 _BLOCK_BYTES = 1 << 24
@@ -68,6 +69,7 @@ class PreparedCase:
         properties: nnU-Net's: spacing, shapes and box of the crop, and the reader's geometry.
         seconds: that it took.
         coarse: the same case as a cascade's coarse network wants it.
+        peak_memory_mib: that preprocessing took in its process; None where unknown.
     """
 
     files: CaseFiles
@@ -75,6 +77,7 @@ class PreparedCase:
     properties: dict[str, Any]
     seconds: float
     coarse: PreparedCase | None = None
+    peak_memory_mib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,12 @@ def prepare_case(case: CaseFiles, preparation: Preparation) -> PreparedCase:
     Raises:
         CaseError: a file is missing or unreadable, channels do not fit together, intensities are not finite.
     """
+    with PeakMemory() as peak:
+        prepared = _prepared(case, preparation)
+    return replace(prepared, peak_memory_mib=peak.mib)
+
+
+def _prepared(case: CaseFiles, preparation: Preparation) -> PreparedCase:
     _check_files(case, preparation)
     start = time.perf_counter()
     configuration = preparation.configuration_manager
@@ -181,7 +190,7 @@ def prepare_case(case: CaseFiles, preparation: Preparation) -> PreparedCase:
             "expected finite intensities, found nan or infinity in the image", "repair or export it again"
         )
     tensor = torch.from_numpy(np.ascontiguousarray(data, np.float32))
-    coarse = None if preparation.coarse is None else prepare_case(case, preparation.coarse)
+    coarse = None if preparation.coarse is None else _prepared(case, preparation.coarse)
     return PreparedCase(case, tensor, properties, time.perf_counter() - start, coarse)
 
 

@@ -42,6 +42,21 @@ class OutputFolder:
         """Where its probabilities go; nnU-Net's ``.pkl`` lies beside them."""
         return self.path / f"{case}.npz"
 
+    def require_apart_from(self, cases: Iterable[CaseFiles]) -> None:
+        """Nothing that is read may lie where something is written, or removed from.
+
+        Raises:
+            ValueError: a case would be written over one of its files: an image without a channel's number, or
+                the prediction of a previous stage, in the folder of the output.
+        """
+        for case in cases:
+            written = {f.resolve() for f in (self.label_file(case.name), self.probability_file(case.name))}
+            for file in (*case.images, *(() if case.previous_stage is None else (case.previous_stage,))):
+                if file.resolve() in written:
+                    raise ValueError(
+                        f"{case.name} would be written over {file}: choose another folder for the output"
+                    )
+
     def finished(self, cases: Iterable[CaseFiles]) -> set[str]:
         """Names of cases that need no work.
 

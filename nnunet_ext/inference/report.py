@@ -19,6 +19,8 @@ class CaseReport:
         notes: what a reader should know.
         reason: why it failed.
         remedy: what to do.
+        peak_memory_mib: while it was worked on, of the process that preprocesses and of the one with the
+            network (:class:`~nnunet_ext.inference.memory.PeakMemory`); None where unknown.
     """
 
     name: str
@@ -29,6 +31,7 @@ class CaseReport:
     notes: tuple[str, ...] = ()
     reason: str = ""
     remedy: str = ""
+    peak_memory_mib: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

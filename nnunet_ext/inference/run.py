@@ -16,7 +16,7 @@ from tqdm import tqdm
 from nnunet_ext.files import write_text
 from nnunet_ext.inference.cases import CaseError, CaseFiles, PreparedCase, prepare_case
 from nnunet_ext.inference.export import ProbabilityVolume, write_labels
-from nnunet_ext.inference.memory import peak_memory_mib
+from nnunet_ext.inference.memory import PeakMemory, peak_memory_mib
 from nnunet_ext.inference.predictor import CasePredictor, Prediction
 from nnunet_ext.inference.records import OutputFolder
 from nnunet_ext.inference.report import CaseReport, RunReport
@@ -57,6 +57,7 @@ def predict_cases(
         Report of all cases. It has failed ones where a case could not be predicted.
 
     Raises:
+        ValueError: a label map would be written over an image.
         OtherResultsError: the folder holds results of another model or other settings.
         FolderInUseError: another run writes to the folder.
         OSError: the folder cannot be written to.
@@ -65,6 +66,7 @@ def predict_cases(
     model = predictor.model
     settings: dict[str, Any] = json.loads(json.dumps(predictor.record()))
     folder = OutputFolder(output, model.file_ending, settings, probabilities)
+    folder.require_apart_from(cases)
     with work_folder(output) as work:
         done = set() if overwrite else folder.finished(cases)
         _write_descriptions(output, predictor=predictor, arguments=arguments or {})
@@ -100,14 +102,16 @@ class _Run:
             for case, get in prepared:
                 try:
                     ready = get()
-                    prediction, volume = self._predict(ready)
+                    with PeakMemory() as held:
+                        prediction, volume = self._predict(ready)
                 except CaseError as error:
                     self.folder.discard(case.name)
                     reports[case.name] = _failure(case, error)
                 else:
                     _finish(exports, reports)  # at most one waits: each holds a label map
                     # Without the image: memory of one is enough.
-                    about = (ready.properties, ready.seconds, prediction, volume)
+                    peaks = {"preprocessing": ready.peak_memory_mib, "network": held.mib}
+                    about = (ready.properties, ready.seconds, prediction, volume, peaks)
                     exports.append((case, exporter.submit(self._export, case, *about)))
                     del about, ready, prediction, volume
                 bar.update()
@@ -162,6 +166,7 @@ class _Run:
         preparation_seconds: float,
         prediction: Prediction,
         volume: ProbabilityVolume | None,
+        peaks: dict[str, float | None],
     ) -> CaseReport:
         start = time.perf_counter()
         name = case.name
@@ -186,6 +191,7 @@ class _Run:
             prediction.tiles,
             prediction.constant_tiles,
             prediction.notes,
+            peak_memory_mib={part: value and round(value, 1) for part, value in peaks.items()},
         )
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +17,7 @@ from tiny_models import CUBIC, Tiny, write_case
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnunet_ext.inference.cases import Preparation, find_cases, prepare_case
-from nnunet_ext.inference.memory import keep_freed_memory, peak_memory_mib
+from nnunet_ext.inference.memory import PeakMemory, keep_freed_memory, peak_memory_mib
 from nnunet_ext.inference.model import load_model
 from nnunet_ext.inference.predictor import SlidingWindowPredictor
 
@@ -73,10 +78,39 @@ def test_peak_memory_counts_what_was_held() -> None:
     assert after > 300
 
 
-def test_freed_memory_can_be_kept_on_glibc() -> None:
-    import subprocess
-    import sys
+def test_the_peak_of_a_block_is_its_own() -> None:
+    """In a process of its own, so that nothing else allocates."""
+    code = """
+import time
+import numpy as np
+from nnunet_ext.inference.memory import PeakMemory
 
+peaks = []
+for mib in (0, 200, 0, 100):
+    with PeakMemory() as peak:
+        block = np.ones(mib << 17)
+        time.sleep(0.5)
+        del block
+    peaks.append(peak.mib)
+print([round(peak - peaks[0]) for peak in peaks] if None not in peaks else None)
+"""
+    # Settings that keep freed memory, as tests have them, let a block hold the last one's.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
+    if done.stdout.strip() == "None":
+        pytest.skip("no /proc")
+    found = json.loads(done.stdout)
+    assert found == pytest.approx([0, 200, 0, 100], abs=15)
+
+
+def test_a_block_that_raises_ends_its_samples() -> None:
+    before = threading.active_count()
+    with pytest.raises(KeyError), PeakMemory():
+        raise KeyError
+    assert threading.active_count() == before
+
+
+def test_freed_memory_can_be_kept_on_glibc() -> None:
     code = "from nnunet_ext.inference.memory import keep_freed_memory as keep; print(keep())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     import platform

@@ -20,6 +20,7 @@ from tiny_models import Tiny, write_case
 
 from nnunet_ext.inference import run as room
 from nnunet_ext.inference.cases import CaseFiles, Preparation, find_cases
+from nnunet_ext.inference.memory import peak_memory_mib
 from nnunet_ext.inference.model import load_model
 from nnunet_ext.inference.predictor import Settings, SlidingWindowPredictor
 from nnunet_ext.inference.records import NAME, OtherResultsError
@@ -184,6 +185,35 @@ def test_a_label_map_that_nobody_vouches_for_is_refused(
     with pytest.raises(OtherResultsError, match="nothing says which model predicted it"):
         predict(predictor, images, tmp_path / "out")
     assert (tmp_path / "out" / "b.nii.gz").read_bytes() == b"of another program"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_image_is_never_written_over(
+    predictor: SlidingWindowPredictor, images: Path, tmp_path: Path, overwrite: bool
+) -> None:
+    alone = (images / "a_0000.nii.gz").rename(tmp_path / "scan.nii.gz")
+    before = alone.read_bytes()
+    for file, output in ((alone, tmp_path), (images / ".." / "scan.nii.gz", tmp_path / "in" / "..")):
+        with pytest.raises(ValueError, match=r"scan would be written over .*scan.nii.gz"):
+            predict(predictor, [file], output, overwrite=overwrite)
+    previous = CaseFiles("b", (images / "b_0000.nii.gz",), tmp_path / "out" / "b.nii.gz")
+    with pytest.raises(ValueError, match=r"b would be written over .*b.nii.gz"):
+        predict_cases(predictor, [previous], output=tmp_path / "out", overwrite=overwrite, worker=False)
+    assert alone.read_bytes() == before
+
+
+def test_the_report_tells_time_and_memory_of_each_case(
+    predictor: SlidingWindowPredictor, images: Path, tmp_path: Path
+) -> None:
+    report = predict(predictor, images, tmp_path / "out")
+    most = peak_memory_mib()
+    if most is None:
+        pytest.skip("no /proc")
+    for case in report.cases:
+        assert set(case.peak_memory_mib) == {"preprocessing", "network"}
+        assert all(mib is not None and 50 < mib <= most + 1 for mib in case.peak_memory_mib.values())
+    again = predict(predictor, images, tmp_path / "out")
+    assert [case.peak_memory_mib for case in again.cases] == [{}, {}, {}]
 
 
 def test_no_old_result_stands_for_a_case_that_failed(
