@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from nnunet_ext.trainers.adapters import predictor_class
+from nnunet_ext.trainers.adapters import checkpoint_keys, predictor_class
 from nnunet_ext.trainers.coarse_folds import NEXT_STAGE_FOLDER
 from nnunet_ext.trainers.stages import StagedTrainer
 from nnunetv2.training.dataloading.nnunet_dataset import file_ending_dataset_mapping, infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
-from nnunet_ext.cascade.records import CoarseRecord, record_file, save_record
+from nnunet_ext.cascade.model import CHECKPOINT_KEY, TRAINED_ON, stored_in
+from nnunet_ext.cascade.records import CoarseRecord, cases_of, fingerprint, record_file, save_record
 from nnunet_ext.files import checksum
 from nnunet_ext.inference.in_training import PlanePredictor
 
-FINAL_CHECKPOINT = "checkpoint_final.pth"
+UNKNOWN = "unknown"  # in the place of fingerprints, where a checkpoint has none
 
 
 class CoarseStage(StagedTrainer):
     """Writes a record beside each coarse prediction, and lets no model that saw all cases write any."""
 
     checkpoint_file: str = ""
+    # Fingerprints of all cases that the weights were trained on, whatever the splits say by now.
+    trained_on: frozenset[str] = frozenset()
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """As nnU-Net's; notes what is trained on."""
+        training, validation = super().get_tr_and_val_datasets()
+        self.trained_on |= {fingerprint(case) for case in training.identifiers}
+        return training, validation
 
     def save_checkpoint(self, filename: str) -> None:
-        """As nnU-Net's; remembers the final one."""
-        super().save_checkpoint(filename)
+        """As nnU-Net's; remembers the final one, and keeps in each what it was trained on."""
+        keys = {CHECKPOINT_KEY: {TRAINED_ON: sorted(self.trained_on)}} if self.stage == "coarse" else {}
+        with checkpoint_keys(keys):
+            super().save_checkpoint(filename)
         if not self.disable_checkpointing:
             self.checkpoint_file = filename
 
@@ -32,6 +44,9 @@ class CoarseStage(StagedTrainer):
         """As nnU-Net's; remembers which, since ``--val_best`` validates another one."""
         super().load_checkpoint(filename_or_checkpoint)
         self.checkpoint_file = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else ""
+        if self.stage == "coarse":
+            stored = stored_in(self.checkpoint_file) if self.checkpoint_file else {}
+            self.trained_on = frozenset(stored.get(TRAINED_ON, [UNKNOWN]))
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """As nnU-Net's, with records; fold ``all`` leaves nothing for the next stage."""
@@ -46,13 +61,28 @@ class CoarseStage(StagedTrainer):
             with self.configured_as(_without_next_stage(self.configuration_manager)):
                 self._validate(save_probabilities)
             return
-        training_cases, predicted = self.do_split()
+        expected, predicted = self.do_split()
         # An interrupted validation leaves no record of a prediction that it overwrote.
         for folder in self._next_stage_folders():
             for case in predicted:
                 if self.local_rank == 0:
                     record_file(folder, case).unlink(missing_ok=True)
         self._validate(save_probabilities)
+        if UNKNOWN in self.trained_on:
+            self.print_to_log_file(
+                "The checkpoint does not say which cases it was trained on: its predictions get no record, "
+                "and the fine stage refuses them. Train again: "
+                f"{self.train_command(self.configuration_name)}"
+            )
+            return
+        training_cases = cases_of(
+            self.trained_on, self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+        )
+        if set(training_cases) != set(expected):
+            self.print_to_log_file(
+                "This fold was trained on other cases than splits_final.json has now: the fine stage refuses "
+                f"its predictions. Train again: {self.train_command(self.configuration_name)}"
+            )
         if self.local_rank == 0:
             self._save_records(training_cases, predicted)
 
@@ -61,7 +91,7 @@ class CoarseStage(StagedTrainer):
         with predictor_class(PlanePredictor):
             super().perform_actual_validation(save_probabilities)
 
-    def _save_records(self, training_cases: list[str], predicted: list[str]) -> None:
+    def _save_records(self, training_cases: tuple[str, ...], predicted: list[str]) -> None:
         checkpoint = Path(self.checkpoint_file) if self.checkpoint_file else None
         checkpoint_sha256 = checksum(checkpoint) if checkpoint is not None and checkpoint.is_file() else ""
         for name, folder in zip(self._next_stages(), self._next_stage_folders(), strict=True):
@@ -76,7 +106,7 @@ class CoarseStage(StagedTrainer):
                     plans=self.plans_manager.plans_name,
                     configuration=self.configuration_name,
                     fold=int(self.fold),
-                    training_cases=tuple(sorted(training_cases)),
+                    training_cases=training_cases,
                     checkpoint_sha256=checkpoint_sha256,
                     prediction_sha256=checksum(prediction),
                 )

@@ -19,9 +19,11 @@ from nnunet_ext.inference.model import (
     our_trainers_found,
 )
 
-# Key of nnU-Net's checkpoints under which a fine stage says whose coarse predictions it was trained on.
+# Key of nnU-Net's checkpoints under which a fine stage says whose coarse predictions it was trained on, and a
+# coarse stage on which cases it was.
 CHECKPOINT_KEY = "nnunet_ext"
 COARSE_TRAINER = "coarse_trainer"
+TRAINED_ON = "trained_on"
 
 
 def proposals_of(fine: Model) -> Proposals | None:
@@ -39,11 +41,16 @@ def proposals_of(fine: Model) -> Proposals | None:
     return settings_of(fine.configuration_manager.configuration, kind=kind, dataset_json=fine.dataset_json)
 
 
-def coarse_trainer_in(checkpoint: str | Path) -> str | None:
-    """The trainer whose coarse predictions a fine model was trained on; None where nothing says so."""
+def stored_in(checkpoint: str | Path) -> dict[str, Any]:
+    """What a stage of a cascade wrote into its checkpoint beside nnU-Net's own; empty where it is no such."""
     # Memory-mapped: the weights are not read.
     stored: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
-    trainer: str | None = stored.get(CHECKPOINT_KEY, {}).get(COARSE_TRAINER)
+    return dict(stored.get(CHECKPOINT_KEY, {}))
+
+
+def coarse_trainer_in(checkpoint: str | Path) -> str | None:
+    """The trainer whose coarse predictions a fine model was trained on; None where nothing says so."""
+    trainer: str | None = stored_in(checkpoint).get(COARSE_TRAINER)
     return trainer
 
 
@@ -52,8 +59,20 @@ def coarse_folder(fine: Model) -> Path:
 
     It is the one on whose predictions the fine one was trained; nnU-Net's own cascades have the same trainer
     in both stages.
+
+    Raises:
+        ModelError: folds of the fine model were trained on predictions of different coarse trainers.
     """
-    trainer = coarse_trainer_in(fine.folder / f"fold_{fine.folds[0]}" / fine.checkpoint) or fine.trainer
+    named = {
+        fold: coarse_trainer_in(fine.folder / f"fold_{fold}" / fine.checkpoint) or fine.trainer
+        for fold in fine.folds
+    }
+    if len(set(named.values())) > 1:
+        raise ModelError(
+            f"the folds of {fine.folder} were trained on coarse predictions of different trainers ({named}): "
+            "choose folds with -f that have the same, or name the coarse model with --coarse-model"
+        )
+    trainer = named[fine.folds[0]]
     return fine.folder.parent / f"{trainer}__{fine.plans_manager.plans_name}__{fine.previous_stage}"
 
 

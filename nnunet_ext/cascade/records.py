@@ -5,6 +5,7 @@ nnU-Net keeps no record of it, and a later training overwrites what an earlier o
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,7 +30,8 @@ class CoarseRecord:
         plans: name of its plans.
         configuration: its configuration, ``"3d_lowres"``.
         fold: that predicted the case.
-        training_cases: all cases that this fold was trained on, sorted.
+        training_cases: all cases that this fold was trained on, sorted; of a case that the dataset no longer
+            has, its :func:`fingerprint`.
         checkpoint_sha256: of the checkpoint that predicted; "" where none was kept.
         prediction_sha256: of the prediction's file, which a later training overwrites.
     """
@@ -47,6 +49,27 @@ class CoarseRecord:
     def saw_its_case(self) -> bool:
         """Whether the model was trained on the case that it predicted."""
         return self.case in self.training_cases
+
+
+def fingerprint(case: str) -> str:
+    """What a checkpoint keeps of a case that it was trained on: names may be patients', and weights travel.
+
+    Example:
+        >>> fingerprint("case_1")[:8]
+        '46679968'
+    """
+    return hashlib.sha256(case.encode()).hexdigest()
+
+
+def cases_of(fingerprints: Collection[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Names of the cases that fingerprints are of; those of no known case stay as they are.
+
+    Example:
+        >>> cases_of({fingerprint("b"), "f00"}, ["a", "b"])
+        ('b', 'f00')
+    """
+    names = {fingerprint(case): case for case in known}
+    return tuple(sorted(names.get(each, each) for each in fingerprints))
 
 
 def record_file(folder: Path, case: str) -> Path:
@@ -123,7 +146,7 @@ def require_out_of_fold(
     for found, what, remedy in (
         (missing, "have no coarse prediction", WITH_VAL),
         (unknown, "have a coarse prediction of which nobody knows whether its model saw them", WITH_VAL),
-        (seen, "were predicted by a coarse model that was trained on them", WITH_VAL),
+        (seen, "were predicted by a coarse model that was trained on them", AGAIN),
         (other_splits, "were predicted by a fold that was trained before splits_final.json changed", AGAIN),
         (changed, "have a coarse prediction that is not the one that was recorded", WITH_VAL),
     ):

@@ -83,6 +83,14 @@ def test_splits_that_changed_are_refused(folder: Path) -> None:
     assert COMMAND in str(caught.value)
 
 
+def test_a_model_that_saw_a_case_is_trained_again_not_validated_again(folder: Path) -> None:
+    record = read_record(folder, "b")
+    assert record is not None
+    save_record(replace(record, training_cases=("a", "b", "c")), folder)
+    with pytest.raises(LeakError, match="which trains it again"):
+        check(folder, "b")
+
+
 def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.pth"
     file.write_bytes(b"weights" * 500_000)

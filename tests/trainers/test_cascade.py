@@ -216,6 +216,58 @@ def test_a_leak_is_refused_with_the_command(made: CascadeHome, spoil: Any, messa
     assert f"nnUNetv2_train Dataset920_plain 3d_lowres FOLD -p nnUNetPlans -tr {ROI}" in str(caught.value)
 
 
+def _moved_to(made: CascadeHome, fold: int, case: str) -> None:
+    """New splits, in which a fold validates another case."""
+    split = {"train": [c for c in made.cases if c != case], "val": [case]}
+    changed = [split if number == fold else one for number, one in enumerate(made.splits)]
+    (made.preprocessed / "splits_final.json").write_text(json.dumps(changed))
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["--val", "--c"])
+def test_a_record_says_what_the_weights_saw_not_what_the_splits_say_by_now(
+    made: CascadeHome, goes_on: bool
+) -> None:
+    """--val or --c after the splits changed: the model saw the case that it validates now."""
+    name = ROI + BUDGET
+    first = staged(made, name, COARSE)
+    first.run_training()
+    first.perform_actual_validation()
+    assert "trained on other cases" not in read_log(first)
+    _moved_to(made, 0, "case_1")
+    again = staged(made, name, COARSE)
+    again.load_checkpoint(str(Path(first.output_folder) / "checkpoint_final.pth"))
+    if goes_on:
+        again.num_epochs = 2
+        again.run_training()
+    again.perform_actual_validation()
+    assert "trained on other cases than splits_final.json has now" in read_log(again)
+    record = read_record(made.predictions(name), "case_1")
+    assert record is not None
+    assert record.saw_its_case
+    assert set(record.training_cases) == (set(made.cases) if goes_on else set(made.cases) - {"case_0"})
+    fine = staged(made, name, FINE)
+    fine.initialize()
+    with pytest.raises(LeakError, match="trained on them: case_1") as caught:
+        fine.require_coarse_predictions(["case_1"])
+    assert "which trains it again" in str(caught.value)
+
+
+def test_a_checkpoint_that_does_not_say_what_it_saw_leaves_no_record(made: CascadeHome) -> None:
+    name = ROI + BUDGET
+    first = staged(made, name, COARSE)
+    first.run_training()
+    file = Path(first.output_folder) / "checkpoint_final.pth"
+    stored = torch.load(file, weights_only=False)
+    # Names may be patients', and weights travel.
+    assert not any(case in json.dumps(stored["nnunet_ext"]) for case in made.cases)
+    torch.save({key: value for key, value in stored.items() if key != "nnunet_ext"}, file)
+    again = staged(made, name, COARSE)
+    again.load_checkpoint(str(file))
+    again.perform_actual_validation()
+    assert "does not say which cases it was trained on" in read_log(again)
+    assert read_record(made.predictions(name), "case_0") is None
+
+
 @pytest.mark.parametrize(
     ("name", "to_train"),
     [
