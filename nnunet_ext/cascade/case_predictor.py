@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +22,13 @@ from nnunet_ext.cascade.fine_windows import (
     window_of,
 )
 from nnunet_ext.cascade.proposals import NothingFoundError, Proposed, propose
-from nnunet_ext.cascade.settings import Kind, OnEmpty, Proposals, as_dict
+from nnunet_ext.cascade.settings import MERGES, Kind, MergeName, OnEmpty, Proposals, as_dict
 from nnunet_ext.inference.cases import CaseError, Preparation, PreparedCase
 from nnunet_ext.inference.model import Model
 from nnunet_ext.inference.planes import ProbabilitySink, collect_labels, output_planes
 from nnunet_ext.inference.predictor import Prediction, Settings, SlidingWindowPredictor
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,12 @@ class CascadeSettings:
     Attributes:
         on_empty: what is done where the coarse model found nothing; None for what its proposals do.
         windows_a_batch: windows that the fine network sees at once.
+        merge: how windows are put together; None for what the proposals do, as in training's validation.
     """
 
     on_empty: OnEmpty | None = None
     windows_a_batch: int = WINDOWS_A_BATCH
+    merge: MergeName | None = None
 
 
 class CascadePredictor:
@@ -93,11 +98,13 @@ class CascadePredictor:
         """As of :class:`nnunet_ext.inference.predictor.CasePredictor`."""
         proposals = None if self.proposals is None else as_dict(self.proposals)
         on_empty = None if self.cascade.on_empty is None else self.cascade.on_empty.value
+        kind = None if self.proposals is None else self.proposals.kind
         return {
             **self._fine.record(),
             "coarse": self._coarse.record(),
             "proposals": proposals,
             "on_empty": on_empty,
+            "merge": None if kind is None else self.cascade.merge or MERGES[kind],
         }
 
     @torch.inference_mode()
@@ -120,6 +127,8 @@ class CascadePredictor:
         start = time.perf_counter()
         proposed = self._propose(case, coarse, self.proposals)
         seconds["proposals"] = time.perf_counter() - start
+        for note in _notes(proposed):
+            logger.warning("%s: %s", case.files.name, note)
         start = time.perf_counter()
         planes = self._probability_planes(case, coarse, proposed, kind=self.proposals.kind)
         seconds["network"] = time.perf_counter() - start
@@ -204,6 +213,7 @@ class CascadePredictor:
             size=size,
             heads=self.model.heads,
             has_regions=labels.has_regions,
+            merge=self.cascade.merge,
         )
         merged = predict_windows(
             proposed.windows,

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nnunet_ext.cascade.merge import GaussianMerge, MaximumMerge, Merge
-from nnunet_ext.cascade.settings import Kind
+from nnunet_ext.cascade.settings import MERGES, Kind, MergeName
 from nnunet_ext.cascade.windows import Windows
 
 Box = tuple[slice, ...]
@@ -35,7 +35,13 @@ def box_around(windows: Windows) -> Box | None:
 
 
 def merge_for(
-    kind: Kind, shape: Sequence[int], *, size: Sequence[int], heads: int, has_regions: bool
+    kind: Kind,
+    shape: Sequence[int],
+    *,
+    size: Sequence[int],
+    heads: int,
+    has_regions: bool,
+    merge: MergeName | None = None,
 ) -> Merge:
     """How windows are put together: the largest probability along skeletons, else weighted by a Gaussian.
 
@@ -45,8 +51,9 @@ def merge_for(
         size: of the windows.
         heads: outputs of the network.
         has_regions: they are regions.
+        merge: instead of that of the kind.
     """
-    if kind == "skeleton":
+    if (merge or MERGES[kind]) == "maximum":
         return MaximumMerge(shape, heads=heads, has_regions=has_regions)
     weights = compute_gaussian(
         tuple(size),

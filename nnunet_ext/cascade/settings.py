@@ -25,6 +25,8 @@ ORDERS = ("lexicographic", "greedy")
 FOREGROUND = "foreground"
 
 Kind = Literal["skeleton", "roi"]
+MergeName = Literal["maximum", "gaussian"]
+MERGES: Mapping[Kind, MergeName] = {"skeleton": "maximum", "roi": "gaussian"}
 
 
 class OnEmpty(str, Enum):
@@ -133,7 +135,8 @@ def settings_of(
         >>> settings_of({}, kind="roi", dataset_json=described).groups[0].labels
         (1, 2)
     """
-    field = configuration.get(KEY, {}).get(PROPOSALS, {})
+    ours = configuration.get(KEY, {})
+    field = ours.get(PROPOSALS, {}) if isinstance(ours, Mapping) else ours
     if not isinstance(field, Mapping):
         raise ProposalSettingsError(f"plans, {KEY}.{PROPOSALS}: expected settings by name, got {field!r}")
     given = dict(field)
@@ -171,7 +174,7 @@ def groups_of_dataset(dataset_json: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The groups that ``dataset.json`` names, as plans hold them; one of all foreground where it names none.
 
     Raises:
-        ProposalSettingsError: a group names a label that there is not.
+        ProposalSettingsError: a group names a label that there is not, or none.
     """
     named = dataset_json.get(ROI_GROUPS)
     if named is None:
@@ -180,10 +183,13 @@ def groups_of_dataset(dataset_json: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise ProposalSettingsError(
             f'dataset.json, {ROI_GROUPS}: expected {{"eyes": ["eye left", "eye right"]}}, got {named!r}'
         )
-    return [
+    groups = [
         {"name": name, "labels": label_values(labels, dataset_json, where=f"{ROI_GROUPS}.{name}")}
         for name, labels in named.items()
     ]
+    if empty := [group["name"] for group in groups if not group["labels"]]:
+        raise ProposalSettingsError(f"dataset.json, {ROI_GROUPS}: expected labels in {empty[0]!r}, got none")
+    return groups
 
 
 def label_values(labels: Any, dataset_json: Mapping[str, Any], *, where: str) -> list[int]:
@@ -201,9 +207,11 @@ def label_values(labels: Any, dataset_json: Mapping[str, Any], *, where: str) ->
         labels = [labels]
     found: set[int] = set()
     for label in labels if isinstance(labels, Sequence) else [labels]:
-        value = known.get(label, label) if isinstance(label, str) else label
-        values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        if not set(values) <= set(foreground_values(dataset_json)):
+        is_name = isinstance(label, str) and label in known
+        value = known[label] if is_name else label
+        values = value if is_name and isinstance(value, Sequence) else [value]
+        is_label = is_name or type(label) is int
+        if not is_label or not set(values) <= set(foreground_values(dataset_json)):
             raise ProposalSettingsError(
                 f"{where}: there is no foreground label {label!r}, but {dict(known)}: name one of these"
             )
@@ -233,8 +241,11 @@ def _skeleton(given: dict[str, Any]) -> SkeletonProposals:
     if given.get("order", ORDERS[0]) not in ORDERS:
         raise ProposalSettingsError(f"proposals, order: expected one of {ORDERS}, got {given['order']!r}")
     dilation = given.get("dilation", 0)
-    if not isinstance(dilation, int) or dilation < 0:
+    if type(dilation) is not int or dilation < 0:
         raise ProposalSettingsError(f"proposals, dilation: expected steps of 0 or more, got {dilation!r}")
+    for switch in ("complete", "per_class"):
+        if not isinstance(given.get(switch, True), bool):
+            raise ProposalSettingsError(f"proposals, {switch}: expected true or false, got {given[switch]!r}")
     return SkeletonProposals(**given)
 
 
@@ -243,10 +254,12 @@ def _groups(groups: Any, dataset_json: Mapping[str, Any]) -> tuple[RoiGroup, ...
         raise ProposalSettingsError(f"proposals, groups: expected at least one group, got {groups!r}")
     found = []
     for group in groups:
+        if not isinstance(group, Mapping):
+            raise ProposalSettingsError(f"proposals, groups: expected settings by name, got {group!r}")
         _refuse_unknown(group, known=RoiGroup.__dataclass_fields__, where="groups")
         name = str(group.get("name", FOREGROUND))
         size, fallback = group.get("size"), group.get("fallback")
-        if fallback is not None and (len(fallback) != 3 or not all(0 <= f <= 1 for f in fallback)):
+        if fallback is not None and not _are_three(fallback, int | float, least=0, most=1):
             raise ProposalSettingsError(
                 f"proposals, group {name}, fallback: expected three numbers from 0 to 1, got {fallback}"
             )
@@ -266,11 +279,20 @@ def _groups(groups: Any, dataset_json: Mapping[str, Any]) -> tuple[RoiGroup, ...
 
 
 def _triple(value: Any, *, where: str, least: int) -> tuple[int, ...]:
-    if not isinstance(value, Sequence) or len(value) != 3 or min(value) < least:
+    if not _are_three(value, int, least=least):
         raise ProposalSettingsError(
             f"proposals, {where}: expected three whole numbers of {least} or more, got {value!r}"
         )
-    return tuple(int(n) for n in value)
+    return tuple(value)
+
+
+def _are_three(value: Any, kind: Any, *, least: float, most: float = float("inf")) -> bool:
+    """Whether a value is a list of three numbers in a range."""
+    return (
+        isinstance(value, Sequence)
+        and len(value) == 3
+        and all(isinstance(n, kind) and not isinstance(n, bool) and least <= n <= most for n in value)
+    )
 
 
 def _refuse_unknown(given: Any, *, known: Iterable[str], where: str) -> None:

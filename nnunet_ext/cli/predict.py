@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from nnunet_ext.inference.report import RunReport
 
 logger = logging.getLogger(__name__)
+
+# Options for a coarse model that runs, and for the windows that are proposed from what it finds.
+OF_COARSE, OF_WINDOWS = ("coarse_model", "coarse_folds"), ("on_empty", "merge")
 
 DESCRIPTION = """\
 Predict images with a trained model, ours or vanilla nnU-Net's, into a folder that nnU-Net's postprocessing,
@@ -117,6 +121,12 @@ def _add_cascade_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--windows-a-batch", type=int, default=4, metavar="N", help="proposed windows (4)")
     group.add_argument(
+        "--merge",
+        choices=("maximum", "gaussian"),
+        help="of overlapping windows: the largest foreground probability, or a weighted mean (maximum for "
+        "skeletons, gaussian for regions)",
+    )
+    group.add_argument(
         "--prev-stage-predictions",
         "-prev_stage_predictions",
         type=Path,
@@ -191,15 +201,20 @@ def predictor_for(model: Model, *, settings: Settings, args: argparse.Namespace)
         "progress": not args.no_pbar,
     }
     if model.previous_stage is None:
-        of_cascades = ("prev_stage_predictions", "coarse_model", "coarse_folds", "on_empty", "everywhere")
-        if given := [name for name in of_cascades if getattr(args, name)]:
-            raise ValueError(
-                f"{model.configuration} has no previous stage: leave --{given[0].replace('_', '-')} out"
-            )
+        of_cascades = ("prev_stage_predictions", "everywhere", *OF_COARSE, *OF_WINDOWS)
+        _refuse(args, of_cascades, because=f"{model.configuration} has no previous stage")
         return SlidingWindowPredictor(model, **options)
     if args.prev_stage_predictions is not None:
+        because = "with --prev-stage-predictions no coarse model runs, and the whole image is looked at"
+        _refuse(args, (*OF_COARSE, *OF_WINDOWS), because=because)
         return SlidingWindowPredictor(model, **options)
     return _cascade_predictor(model, options, args)
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], *, because: str) -> None:
+    """Raise where an option was given that would do nothing."""
+    if given := [name for name in names if getattr(args, name)]:
+        raise ValueError(f"{because}: leave --{given[0].replace('_', '-')} out")
 
 
 def _cascade_predictor(model: Model, options: dict[str, Any], args: argparse.Namespace) -> CasePredictor:
@@ -209,6 +224,9 @@ def _cascade_predictor(model: Model, options: dict[str, Any], args: argparse.Nam
 
     if args.windows_a_batch < 1:
         raise ValueError(f"expected --windows-a-batch of 1 or more, got {args.windows_a_batch}")
+    proposals = None if args.everywhere else proposals_of(model)
+    if proposals is None:
+        _refuse(args, OF_WINDOWS, because="no windows are proposed: the whole image is looked at")
     coarse = load_coarse(model, folder=args.coarse_model, folds=folds_of(args.coarse_folds))
     logger.info(
         "coarse: %s %s, folds %s, from %s",
@@ -220,10 +238,11 @@ def _cascade_predictor(model: Model, options: dict[str, Any], args: argparse.Nam
     return CascadePredictor(
         model,
         coarse=coarse,
-        proposals=None if args.everywhere else proposals_of(model),
+        proposals=proposals,
         cascade=CascadeSettings(
             on_empty=None if args.on_empty is None else OnEmpty(args.on_empty),
             windows_a_batch=args.windows_a_batch,
+            merge=args.merge,
         ),
         **options,
     )

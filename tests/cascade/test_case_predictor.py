@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,22 +16,29 @@ import torch
 from cascade_home import (
     COARSE,
     FINE,
+    GRIDS,
     CascadeHome,
     make_cascade_home,
+    plans_with_stages,
     staged,
     use_home,
     write_coarse_predictions,
 )
 from float_sums import sum_in_float32
+from nnunet_home import LABELS
 from nnunetv2.inference.export_prediction import (
     convert_predicted_logits_to_segmentation_with_correct_shape,
 )
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_ext.cascade.case_predictor import CascadePredictor, CascadeSettings
-from nnunet_ext.cascade.model import load_coarse, proposals_of
+from nnunet_ext.cascade.case_predictor import CascadePredictor, CascadeSettings, background_planes
+from nnunet_ext.cascade.model import coarse_folder, load_coarse, proposals_of
+from nnunet_ext.cascade.proposals import Proposed
+from nnunet_ext.cascade.resampling import logits_of
 from nnunet_ext.cascade.settings import OnEmpty, SkeletonProposals
+from nnunet_ext.cascade.windows import no_windows
 from nnunet_ext.inference.cases import find_cases, prepare_case
 from nnunet_ext.inference.model import Model, ModelError, load_model
 from nnunet_ext.inference.predictor import Settings
@@ -126,7 +135,11 @@ def test_the_coarse_result_is_that_of_training(made: CascadeHome) -> None:
 
 @pytest.mark.parametrize("policy", [OnEmpty.EMPTY, OnEmpty.FULLSCAN, OnEmpty.FALLBACK, OnEmpty.FAIL])
 def test_nothing_found(
-    made: CascadeHome, policy: OnEmpty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: CascadeHome,
+    policy: OnEmpty,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     fine = load_model(train(made, SKELETON + BUDGET))
     monkeypatch.setattr(
@@ -140,6 +153,7 @@ def test_nothing_found(
         assert not (tmp_path / "out" / "case_0.nii.gz").exists()
         return
     assert case.notes == ("coarse_empty: the coarse model found nothing of foreground",)
+    assert "case_0: coarse_empty: the coarse model found nothing of foreground" in caplog.text
     labels = labels_in(tmp_path / "out" / "case_0.nii.gz")
     if policy is OnEmpty.EMPTY:
         assert case.tiles == 0
@@ -171,6 +185,45 @@ def test_everywhere_is_stock_prediction_with_the_coarse_result(
     np.testing.assert_array_equal(labels_in(tmp_path / "out" / "case_0.nii.gz"), expected)
 
 
+def test_a_thin_tube_is_resampled_as_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC F.4, on the way to the image: a tube of two voxels, certain to 0.9, at a factor of 1.5."""
+    plans = PlansManager(plans_with_stages("Dataset920_plain", GRIDS["isotropic"]))
+    described = {"channel_names": {"0": "CT"}, "file_ending": ".nii.gz", **LABELS["plain"]}
+    configuration, shape, new_shape = plans.get_configuration(FINE), (20, 40, 20), (30, 60, 30)
+    merged = torch.zeros(3, *shape)
+    merged[1, 10:12, :, 10:12] = 0.9
+    merged[0] = 1 - merged[1]
+    predictor = object.__new__(CascadePredictor)
+    predictor.model = SimpleNamespace(
+        plans_manager=plans,
+        configuration_manager=configuration,
+        label_manager=plans.get_label_manager(described),
+        heads=3,
+    )
+    predictor.proposals = SkeletonProposals()
+    box = tuple(slice(0, n) for n in shape)
+    for name, result in (
+        ("_coarse_labels", None),
+        ("_propose", Proposed(no_windows((16, 16, 16), shape))),
+        ("_probability_planes", background_planes(shape, heads=3, has_regions=False, box=box, inside=merged)),
+    ):
+        monkeypatch.setattr(predictor, name, lambda *_, result=result, **__: result)
+    case: Any = SimpleNamespace(
+        data=torch.zeros(1, *shape),
+        properties={"spacing": [1 / 1.5] * 3, "shape_after_cropping_and_before_resampling": new_shape},
+    )
+    found = predictor.predict(case).labels
+
+    def volume(values: torch.Tensor) -> int:
+        grids = (list(new_shape), [1.0] * 3, [1 / 1.5] * 3)
+        resampled = np.asarray(configuration.resampling_fn_probabilities(values.numpy(), *grids))
+        return int(np.count_nonzero(resampled.argmax(0)))
+
+    expected = volume(merged)
+    assert np.count_nonzero(found) == pytest.approx(expected, rel=0.02)
+    assert abs(volume(logits_of(merged, has_regions=False)) - expected) > 0.2 * expected
+
+
 def test_without_mirroring_neither_stage_mirrors(made: CascadeHome) -> None:
     fine = load_model(train(made, ROI + BUDGET))
     plain = cascade(fine, settings=Settings(mirroring_axes=()))
@@ -190,7 +243,21 @@ def test_the_coarse_model_is_found_and_checked(made: CascadeHome, tmp_path: Path
         load_coarse(fine, folder=folder)
     with pytest.raises(ModelError, match="labels"):
         load_coarse(replace(fine, dataset_json={"labels": {"background": 0}}))
+    shutil.copytree(folder / "fold_0", folder / "fold_3")
     assert load_coarse(replace(fine, folds=(0, 3))).folds == (0,)
+
+
+def test_folds_of_different_coarse_trainers_are_not_mixed(made: CascadeHome) -> None:
+    folder = train(made, ROI + BUDGET)
+    shutil.copytree(folder / "fold_0", folder / "fold_1")
+    assert coarse_folder(load_model(folder)).name.startswith(ROI + BUDGET)
+    file = folder / "fold_1" / "checkpoint_final.pth"
+    stored = torch.load(file, weights_only=False)
+    torch.save({**stored, "nnunet_ext": {"coarse_trainer": ROI}}, file)
+    both = load_model(folder)
+    with pytest.raises(ModelError, match="coarse predictions of different trainers"):
+        load_coarse(both)
+    assert load_coarse(load_model(folder, folds=[0])).folds == (0,)
 
 
 def _moved(folder: Path, tmp_path: Path) -> Path:

@@ -138,11 +138,36 @@ def test_the_body_of_an_image_and_of_its_normalized_form() -> None:
         ({"groups": [{"name": "a", "fallback": [0, 2, 0]}]}, "roi", "three numbers from 0 to 1"),
         ({"groups": [{"name": "a"}, {"name": "a"}]}, "roi", "names of their own"),
         ({"groups": [{"name": "a", "box": 3}]}, "roi", r"\['box'\] is unknown"),
+        ({"margin": ["a", "b", "c"]}, "skeleton", "margin: expected three whole numbers"),
+        ({"margin": [1.5, 2, 3]}, "skeleton", "margin: expected three whole numbers"),
+        ({"dilation": True}, "skeleton", "dilation: expected steps of 0 or more"),
+        ({"complete": "no"}, "skeleton", "complete: expected true or false, got 'no'"),
+        ({"per_class": "false"}, "skeleton", "per_class: expected true or false"),
+        ({"groups": [None]}, "roi", "groups: expected settings by name, got None"),
+        ({"groups": ["eyes"]}, "roi", "groups: expected settings by name, got 'eyes'"),
+        ({"groups": [{"name": "a", "size": [8.7, 8, 8]}]}, "roi", "size: expected three whole numbers of 1"),
+        ({"groups": [{"name": "a", "size": "888"}]}, "roi", "size: expected three whole numbers of 1"),
+        ({"groups": [{"name": "a", "fallback": 0.5}]}, "roi", "three numbers from 0 to 1"),
+        ({"groups": [{"name": "a", "fallback": ["x", 0, 0]}]}, "roi", "three numbers from 0 to 1"),
+        ({"groups": [{"name": "a", "labels": [True]}]}, "roi", "no foreground label True"),
+        ({"groups": [{"name": "a", "labels": [[1]]}]}, "roi", r"no foreground label \[1\]"),
     ],
 )
 def test_settings_without_sense_are_refused_by_name(field: Any, kind: Any, message: str) -> None:
     with pytest.raises(ProposalSettingsError, match=message):
         settings_of({"nnunet_ext": {"proposals": field}}, kind=kind, dataset_json=LABELS)
+
+
+@pytest.mark.parametrize("field", [[1], "skeleton", None])
+def test_what_is_no_field_of_ours_is_refused(field: Any) -> None:
+    with pytest.raises(ProposalSettingsError, match="expected settings by name"):
+        settings_of({"nnunet_ext": field}, kind="skeleton", dataset_json=LABELS)
+
+
+@pytest.mark.parametrize("groups", [{}, ["left"], {"eyes": []}, {"eyes": None}, {"eyes": ["iris"]}])
+def test_groups_of_a_dataset_without_sense_are_refused(groups: Any) -> None:
+    with pytest.raises(ProposalSettingsError, match="roi_groups"):
+        settings_of({}, kind="roi", dataset_json={**LABELS, "roi_groups": groups})
 
 
 def test_the_cache_is_of_one_prediction_and_one_set_of_settings(tmp_path: Path) -> None:

@@ -97,6 +97,26 @@ def test_packed_and_installed_elsewhere_it_predicts_the_same(
     assert_equal(labels_of(tmp_path / "there"), labels_of(tmp_path / "here"))
 
 
+def test_labels_lie_where_the_image_lies(made: CascadeHome, tmp_path: Path) -> None:
+    """SPEC F.18: windows are put back into the image's own grid, which may be oblique."""
+    plain = sitk.ReadImage(str(made.home.root / "raw" / made.dataset / "imagesTr" / "case_0_0000.nii.gz"))
+    oblique = sitk.Image(plain)
+    oblique.SetOrigin((12.5, -40.25, 7.0))
+    oblique.SetDirection((0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0))
+    for name, image in (("plain", plain), ("oblique", oblique)):
+        (tmp_path / name).mkdir()
+        sitk.WriteImage(image, str(tmp_path / name / "case_0_0000.nii.gz"))
+        assert predict(made, tmp_path / f"of {name}", "-i", tmp_path / name) == 0
+    image, written = (
+        sitk.ReadImage(str(tmp_path / name))
+        for name in ("oblique/case_0_0000.nii.gz", "of oblique/case_0.nii.gz")
+    )
+    assert written.GetSize() == image.GetSize()
+    for what in ("GetSpacing", "GetOrigin", "GetDirection"):
+        assert getattr(written, what)() == pytest.approx(getattr(image, what)(), abs=1e-5), what
+    assert_equal(labels_of(tmp_path / "of oblique"), labels_of(tmp_path / "of plain"))
+
+
 def test_a_variant_predicts_with_the_coarse_model_it_was_trained_on(
     made: CascadeHome, tmp_path: Path
 ) -> None:
@@ -143,6 +163,38 @@ def test_predictions_of_the_first_stage_may_be_given(made: CascadeHome, tmp_path
     images = made.home.root / "raw" / made.dataset / "labelsTr"
     assert predict(made, tmp_path / "out", "--prev-stage-predictions", images) == 0
     assert len(labels_of(tmp_path / "out")) == len(made.cases)
+
+
+def test_windows_are_merged_as_asked_for(made: CascadeHome, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+
+    def merged_as(name: str, *options: str) -> str:
+        assert predict(made, tmp_path / name, "--report", report, *options) == 0
+        return str(json.loads(report.read_text())["settings"]["merge"])
+
+    assert merged_as("as trained") == "gaussian"
+    assert merged_as("the same", "--merge", "gaussian") == "gaussian"
+    assert merged_as("other", "--merge", "maximum") == "maximum"
+    assert_equal(labels_of(tmp_path / "as trained"), labels_of(tmp_path / "the same"))
+    # Another merge is another result.
+    assert predict(made, tmp_path / "other") == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--prev-stage-predictions", "x", "--coarse-folds", "0"),
+        ("--prev-stage-predictions", "x", "--merge", "maximum"),
+        ("--everywhere", "--on-empty", "fail"),
+        ("--everywhere", "--merge", "maximum"),
+    ],
+    ids=" ".join,
+)
+def test_options_that_would_do_nothing_are_refused(
+    made: CascadeHome, tmp_path: Path, options: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert predict(made, tmp_path / "out", *options) == 2
+    assert f"leave {options[-2]} out" in caplog.text
 
 
 @pytest.mark.parametrize(
