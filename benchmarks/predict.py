@@ -1,15 +1,21 @@
 """``nnunet_ext predict`` beside ``nnUNetv2_predict``: the same model, the same volume, in turns.
 
-    python benchmarks/predict.py [--size-vox 275 512 512] [--patch-vox 128 128 128] [--precisions float32]
+    python benchmarks/predict.py [--setting quarter] [--folder WORK] [--precisions float32 bfloat16]
+
+``full`` is a CT of 275 x 512 x 512 voxels: on two cores without bfloat16 20 minutes for the model, 45 to 60
+for nnU-Net and as much for ours; ``quarter`` a quarter of its voxels, 40 minutes in all. A CPU that does not
+compute bfloat16 takes several times as long in it: there it is left out unless it is asked for.
 
 Makes a CT-like volume (a body with organs of 15 classes and lungs in air, on a couch, noise) and a model
 folder with nnU-Net's PlainConvUNet of 32 to 320 features, trained for some steps on patches of at most 64
 voxels of this very volume: no model for anything, but its labels are smooth; how good they are is printed.
+With --folder what has been measured is kept, and is not measured again.
 Both commands run as child processes with two threads, one fold, no mirroring and a step of 0.5. nnU-Net's is
 ``nnUNetv2_predict_from_modelfolder``, with one process each for preprocessing and export.
 
 Prints seconds (nnU-Net's parts by what it prints: its start is within preprocessing; ours from its report),
-peak memory of all processes of a command (proportional set size, sampled), and how many voxels agree.
+peak memory of all processes of a command (proportional set size, sampled so seldom that it takes at most a
+twentieth of a core), and how many voxels agree.
 """
 
 from __future__ import annotations
@@ -19,19 +25,19 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured_commands import Measured, run
 from numpy.typing import NDArray
 from tqdm import tqdm
+
+from nnunet_ext.files import whole_file, write_text
 
 Size = tuple[int, int, int]
 CLASSES = 15
@@ -92,18 +98,17 @@ def write_model(
             nn.init.kaiming_normal_(module.weight, a=0.01)
             nn.init.zeros_(module.bias)
     _train(network, patch=patch, image=image, labels=labels, steps=steps)
-    (folder / "fold_0").mkdir(parents=True)
+    (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     (folder / "plans.json").write_text(json.dumps(plans))
     (folder / "dataset.json").write_text(json.dumps(description))
-    torch.save(
-        {
-            "trainer_name": "nnUNetTrainer",
-            "init_args": {"configuration": "3d_fullres"},
-            "inference_allowed_mirroring_axes": (0, 1, 2),
-            "network_weights": network.state_dict(),
-        },
-        folder / "fold_0" / "checkpoint_final.pth",
-    )
+    checkpoint = {
+        "trainer_name": "nnUNetTrainer",
+        "init_args": {"configuration": "3d_fullres"},
+        "inference_allowed_mirroring_axes": (0, 1, 2),
+        "network_weights": network.state_dict(),
+    }
+    with whole_file(folder / "fold_0" / "checkpoint_final.pth") as temporary:
+        torch.save(checkpoint, temporary)
 
 
 def _plans(patch: Size, stages: int) -> dict[str, Any]:
@@ -195,70 +200,6 @@ def _train(
     print(f"{steps} training steps, cross-entropy {shown}", file=sys.stderr, flush=True)
 
 
-@dataclass
-class Measured:
-    """One command.
-
-    Attributes:
-        wall_s: from start to end.
-        parts_s: of it.
-        peak_mib: of all its processes together.
-        note: tiles, for ours.
-    """
-
-    wall_s: float = 0.0
-    parts_s: dict[str, float] = field(default_factory=dict)
-    peak_mib: float = 0.0
-    note: str = ""
-
-
-def run(
-    command: list[str], environment: dict[str, str], log: Path
-) -> tuple[Measured, list[tuple[float, str]]]:
-    """Run a command; its lines with their times, and its peak of memory."""
-    start = time.perf_counter()
-    child = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    measured, ended = Measured(), threading.Event()
-    sampler = threading.Thread(target=_sample, args=(child.pid, measured, ended))
-    sampler.start()
-    assert child.stdout is not None
-    lines = [(time.perf_counter() - start, line) for line in child.stdout]
-    code = child.wait()
-    measured.wall_s = time.perf_counter() - start
-    ended.set()
-    sampler.join()
-    log.write_text("".join(f"{when:8.1f} {line}" for when, line in lines))
-    if code:
-        raise SystemExit(f"{command} ended with {code}:\n{log.read_text()[-3000:]}")
-    return measured, lines
-
-
-def _sample(pid: int, measured: Measured, ended: threading.Event) -> None:
-    while not ended.wait(0.25):
-        measured.peak_mib = max(measured.peak_mib, sum(map(_pss_kib, _tree(pid))) / 1024)
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from _tree(int(child))
-    except OSError:
-        return
-
-
-def _pss_kib(pid: int) -> int:
-    """Memory of a process; pages that several share are counted in parts."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-
-
 def run_stock(folder: Path, threads: int) -> Measured:
     """nnU-Net's command as its documentation types it."""
     command = [
@@ -286,7 +227,7 @@ def run_ours(folder: Path, threads: int, precision: str) -> Measured:
         *(sys.executable, "-m", "nnunet_ext", "predict", "-i", str(folder / "in")),
         *("-o", str(folder / precision), "-m", str(folder / "model"), "-f", "0", "--no-pbar"),
         *("--device", "cpu", "--disable-mirroring", "--threads", str(threads), "--precision", precision),
-        *("--report", str(report)),
+        *("--report", str(report), "--overwrite"),
     ]
     measured, _ = run(command, _environment(), folder / f"{precision}.log")
     (case,) = json.loads(report.read_text())["cases"]
@@ -335,55 +276,106 @@ def dice(a: NDArray[Any], b: NDArray[Any]) -> list[float]:
     return list(2 * both[total > 0] / total[total > 0])
 
 
+@dataclass(frozen=True)
+class Setting:
+    """How large the benchmark is.
+
+    Attributes:
+        size_vox: of the volume.
+        patch_vox: of the network.
+        training_steps: of the model.
+    """
+
+    size_vox: Size = (275, 512, 512)
+    patch_vox: Size = (128, 128, 128)
+    training_steps: int = 200
+
+
+SETTINGS = {"full": Setting(), "quarter": Setting(size_vox=(275, 256, 256))}
+
+
+def require_same(folder: Path, setting: Setting, threads: int) -> None:
+    """What is kept in a folder is of one setting."""
+    file, now = folder / "setting.json", json.loads(json.dumps({**asdict(setting), "threads": threads}))
+    before = json.loads(file.read_text()) if file.is_file() else now
+    if before != now:
+        raise SystemExit(f"{folder} was begun with {before}, now {now}: take another folder")
+    write_text(file, json.dumps(now))
+
+
+def kept(file: Path, measure: Callable[[], Measured]) -> Measured:
+    """What was measured before, or is now and kept."""
+    if not file.is_file():
+        write_text(file, json.dumps(asdict(measure())))
+    return Measured(**json.loads(file.read_text()))
+
+
 def main() -> None:
     """Make the data, run both, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size-vox", type=int, nargs=3, default=(275, 512, 512), metavar=("Z", "Y", "X"))
-    parser.add_argument("--patch-vox", type=int, nargs=3, default=(128, 128, 128), metavar=("Z", "Y", "X"))
-    parser.add_argument("--precisions", nargs="+", default=["float32"], choices=("float32", "bfloat16"))
-    parser.add_argument("--training-steps", type=int, default=200)
+    parser.add_argument("--setting", choices=SETTINGS, default="full", help="(full)")
+    parser.add_argument("--size-vox", type=int, nargs=3, metavar=("Z", "Y", "X"), help="instead of its own")
+    parser.add_argument("--patch-vox", type=int, nargs=3, metavar=("Z", "Y", "X"), help="instead of its own")
+    parser.add_argument("--training-steps", type=int, metavar="N", help="instead of its own")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=("float32", "bfloat16"),
+        help="of ours (float32, and bfloat16 where the CPU computes it)",
+    )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="to keep everything in; a model there is used again")
+    parser.add_argument("--folder", type=Path, help="to keep everything in, and to go on from")
     args = parser.parse_args()
     import SimpleITK as sitk
     import torch
 
     from nnunet_ext.inference.memory import keep_freed_memory
+    from nnunet_ext.precision import cpu_computes_bfloat16
 
+    named = ("size_vox", "patch_vox", "training_steps")
+    changed = {name: getattr(args, name) for name in named if getattr(args, name) is not None}
+    setting = replace(SETTINGS[args.setting], **changed)
+    precisions = args.precisions or ["float32", *(["bfloat16"] if cpu_computes_bfloat16() else [])]
     torch.set_num_threads(args.threads)
     keep_freed_memory()  # while the model is trained; commands have processes of their own
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         (folder / "in").mkdir(parents=True, exist_ok=True)
-        image, labels = make_volume(tuple(args.size_vox))
+        require_same(folder, setting, args.threads)
+        image, labels = make_volume(setting.size_vox)
         written = sitk.GetImageFromArray(image)
         written.SetSpacing([float(s) for s in reversed(SPACING_MM)])
         sitk.WriteImage(written, str(folder / "in" / "case_0000.nii.gz"))
         if not (folder / "model" / "fold_0" / "checkpoint_final.pth").is_file():
             write_model(
                 folder / "model",
-                patch=tuple(args.patch_vox),
+                patch=setting.patch_vox,
                 image=image,
                 labels=labels,
-                steps=args.training_steps,
+                steps=setting.training_steps,
             )
         del image, written
         versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("nnunetv2", "torch"))
         print(
-            f"{' x '.join(map(str, args.size_vox))} voxels, patch {' x '.join(map(str, args.patch_vox))}, "
+            f"{' x '.join(map(str, setting.size_vox))} voxels, "
+            f"PlainConvUNet, patch {' x '.join(map(str, setting.patch_vox))}, "
             f"{CLASSES} classes, {args.threads} threads; {platform.processor() or platform.machine()}, "
             f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}",
             flush=True,
         )
-        stock = run_stock(folder, args.threads)
+        stock = kept(folder / "stock.json", lambda: run_stock(folder, args.threads))
         show("nnUNetv2_predict", stock, None)
         expected = read_labels(folder / "stock")
         truth = dice(expected, labels)
         print(f"  mean Dice of nnU-Net's labels with the truth: {np.mean(truth):.3f} of {len(truth)} classes")
-        for precision in args.precisions:
-            show(f"ours, {precision}", run_ours(folder, args.threads, precision), stock)
+        for precision in precisions:
+            ours = kept(
+                folder / f"ours-{precision}.json",
+                lambda precision=precision: run_ours(folder, args.threads, precision),  # type: ignore[misc]
+            )
+            show(f"ours, {precision}", ours, stock)
             got = read_labels(folder / precision)
             change = np.subtract(dice(got, labels), truth)
             print(
