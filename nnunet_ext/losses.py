@@ -151,6 +151,20 @@ def without_cross_entropy(loss: nn.Module) -> nn.Module:
     return loss
 
 
+def with_dice_smoothing(loss: nn.Module, smooth: float) -> nn.Module:
+    """nnU-Net's loss with ``smooth`` in numerator and denominator of its Dice.
+
+    The same object, changed in place; where Dice is left out nothing changes.
+
+    Raises:
+        TypeError: the loss is none of nnU-Net's Dice + cross-entropy.
+    """
+    dice = _compound(loss).dc
+    if hasattr(dice, "smooth"):
+        dice.smooth = smooth
+    return loss
+
+
 class NoDice(nn.Module):
     """Stands where nnU-Net's loss has Dice: 0, with a gradient where there is nothing else to learn from."""
 

@@ -33,6 +33,7 @@ class Regime:
         weight_decay: L2 penalty.
         loss: modifier of trainer names with the paper's loss.
         focal_weight: of the focal loss beside Dice, where the loss has one.
+        dice_smooth: what the paper adds to numerator and denominator of Dice; None for nnU-Net's 1e-5.
         deep_supervision: the paper has it.
         augmentations: those of nnU-Net's that the paper names, with nnU-Net's strengths and probabilities.
         flip: axes that are mirrored in training, and in prediction.
@@ -58,6 +59,7 @@ class Regime:
     momentum: float = 0.0
     weight_decay: float = 0.0
     focal_weight: float = 1.0
+    dice_smooth: float | None = None
     deep_supervision: bool = False
     augmentations: tuple[Augmentation, ...] = ()
     flip: Flip = "none"
@@ -78,6 +80,7 @@ _REGIMES = (
         optimizer="Adam",
         learning_rate=2e-3,
         loss="Dice",
+        dice_smooth=1.0,
         epochs=50,
         sample="patch",
         open_points="batch size: the largest that fits; augmentation: none; patches outside the cascade: as "
@@ -237,7 +240,8 @@ def _rate(regime: Regime) -> str:
 
 
 def _loss(regime: Regime) -> str:
-    return f"Dice + {regime.focal_weight:g} focal" if regime.loss == "DiceFocal" else "Dice"
+    dice = "Dice" if regime.dice_smooth is None else f"Dice (smoothing {regime.dice_smooth:g})"
+    return f"{dice} + {regime.focal_weight:g} focal" if regime.loss == "DiceFocal" else dice
 
 
 def _length(regime: Regime) -> str:

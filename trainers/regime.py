@@ -18,8 +18,10 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunet_ext.trainers.mirroring import RestrictedMirroring
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from torch import nn
 
 from nnunet_ext.laterality import Laterality, laterality_of
+from nnunet_ext.losses import with_dice_smoothing
 from nnunet_ext.presets import differences
 from nnunet_ext.regimes import Regime
 
@@ -61,6 +63,12 @@ class PaperRegime(RestrictedMirroring):
         return optimizer, PolyLRScheduler(
             optimizer, self.initial_lr, self.num_epochs, exponent=regime.poly_exponent
         )
+
+    def _build_loss(self) -> nn.Module:
+        """The trainer's, or that of its name, with the paper's smoothing of Dice."""
+        loss: nn.Module = super()._build_loss()
+        smooth = self.regime.dice_smooth
+        return loss if smooth is None else with_dice_smoothing(loss, smooth)
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> ComposeTransforms:
         """nnU-Net's, without the augmentations that the paper does not have."""

@@ -83,6 +83,7 @@ def test_loss_and_deep_supervision(make: Any, name: str) -> None:
     assert loss.weight_dice == 1
     assert loss.weight_ce == (regime.focal_weight if regime.loss == "DiceFocal" else 0)
     assert isinstance(loss.ce, FocalLoss) == (regime.loss == "DiceFocal")
+    assert loss.dc.smooth == (1 if name == "nnUNetTrainerAGUNet" else 1e-5)  # equation 3 of paper 000
 
 
 def test_what_a_name_says_overrides_the_paper(make: Any) -> None:
