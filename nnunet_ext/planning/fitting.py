@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Any, Literal
 
 from nnunet_ext.planning.memory import TrainingStep, trace_step_memory
@@ -13,6 +13,7 @@ from nnunet_ext.planning.memory import TrainingStep, trace_step_memory
 GIB = 2**30
 Cost = Callable[[TrainingStep], int]
 Limit = Literal["memory", "dataset", "asked", "vanilla"]
+Allowance = Literal["--match-vanilla-gb", "--gpu-memory-gb"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def fit(
     min_batch_size: int = 2,
     batch_size: int | None = None,
     cost: Cost = kept_bytes,
+    allowed_by: Allowance = "--match-vanilla-gb",
 ) -> Fit:
     """The first candidate that fits, with the largest batch that does.
 
@@ -75,6 +77,7 @@ def fit(
         min_batch_size: nnU-Net's, which the guard does not go below.
         batch_size: the user's; None for the largest.
         cost: bytes of a step; grows with the batch.
+        allowed_by: the option that the budget comes from, for what is said where nothing fits.
 
     Raises:
         DoesNotFitError: no candidate fits; the message says what the smallest needs.
@@ -93,7 +96,9 @@ def fit(
             step, needed = _largest_batch(step, needed, budget_bytes=budget_bytes, at_most=at_most, cost=cost)
             limit = "dataset" if step.batch_size == at_most else "memory"
         return Fit({**plan, "batch_size": step.batch_size}, needed, budget_bytes, limit)
-    raise DoesNotFitError(_explain(smallest, template, budget_bytes, batch_size or min_batch_size))
+    raise DoesNotFitError(
+        _explain(smallest, template, budget_bytes, batch_size or min_batch_size, allowed_by)
+    )
 
 
 def _largest_batch(
@@ -127,14 +132,17 @@ def _explain(
     template: TrainingStep,
     budget_bytes: int,
     batch_size: int,
+    allowed_by: Allowance,
 ) -> str:
     network = template.network.rpartition(".")[2]
     if smallest is None:
         return f"there is no plan to fit {network} into"
     plan, needed = smallest
+    # --gpu-memory-gb is the budget itself, in 10^9 bytes; from --match-vanilla-gb it only follows.
+    is_budget = allowed_by == "--gpu-memory-gb"
+    more = f"{allowed_by} {ceil(needed / 1e7) / 100:.2f}" if is_budget else f"a larger {allowed_by}"
     return (
         f"{network} does not fit: a batch of {batch_size} patches of {tuple(plan['patch_size'])}, the "
         f"smallest tried, needs {needed / GIB:.2f} GiB, and {budget_bytes / GIB:.2f} GiB are allowed. "
-        f"Allow {needed / GIB:.2f} GiB (a larger --match-vanilla-gb or --gpu-memory-gb) or ask for a smaller "
-        "patch or batch."
+        f"Allow it with {more}, or ask for a smaller patch or batch."
     )

@@ -132,6 +132,7 @@ class FittedPlanner(ExperimentPlanner):
                 min_batch_size=self.UNet_min_batch_size,
                 batch_size=batch,
                 cost=cost,
+                allowed_by="--match-vanilla-gb" if request.gpu_memory_gb is None else "--gpu-memory-gb",
             )
         if fitted.cost_bytes > budget:
             logger.warning(

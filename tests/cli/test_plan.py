@@ -87,9 +87,12 @@ def test_window_order_and_spacing_get_data_of_their_own(run_plan: RunPlan) -> No
     assert (chosen["data_identifier"], chosen["is_preprocessed"]) == ("nnUNetMAUNetPlans2_3d_fullres", False)
 
 
-@pytest.mark.parametrize("network", ["MAUNet", "AFUNet", "ResUNet", "RASUNet"])
+PAPERS = {"AGUNet": "000", "MAUNet": "001", "AFUNet": "002", "ResUNet": "003", "RASUNet": "004"}
+
+
+@pytest.mark.parametrize("network", PAPERS)
 def test_a_preset_is_what_the_paper_asks(run_plan: RunPlan, network: str) -> None:
-    regime = {"MAUNet": "001", "AFUNet": "002", "ResUNet": "003", "RASUNet": "004"}[network]
+    regime = PAPERS[network]
     preset = REGIMES[regime].preset
     result, said = run_plan("--network", network, "--preset")
     assert said == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -91,4 +92,17 @@ def test_the_user_s_batch() -> None:
 def test_what_cannot_fit_says_what_would() -> None:
     message = r"AGUNet does not fit: a batch of 2 patches of \(32, 32\), the smallest tried, needs 0\.00 GiB"
     with pytest.raises(DoesNotFitError, match=message):
+        fitted(1000)
+
+
+def test_what_would_fit_does() -> None:
+    """--gpu-memory-gb is in 10^9 bytes: the GiB that a step needs would not be enough."""
+    large = [candidate(512, 512)]
+    options = {"dataset_voxels": 1e9, "max_dataset_covered": 0.05, "allowed_by": "--gpu-memory-gb"}
+    with pytest.raises(DoesNotFitError) as refused:
+        fit(large, TEMPLATE, budget_bytes=1000, **options)
+    told = re.search(r"Allow it with --gpu-memory-gb ([\d.]+), or", str(refused.value))
+    assert told
+    assert fit(large, TEMPLATE, budget_bytes=int(float(told[1]) * 1e9), **options).plan["batch_size"] >= 2
+    with pytest.raises(DoesNotFitError, match="Allow it with a larger --match-vanilla-gb, or ask"):
         fitted(1000)
