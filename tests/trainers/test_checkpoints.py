@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from nnunet_ext.trainers.registry import SINGLE_STAGE
 from nnunet_home import NnunetHome
 from trainer_factory import make_trainer
 
@@ -97,32 +99,65 @@ def test_disabled_checkpointing_writes_nothing(
     assert not list(Path(trainer.output_folder).glob("*.pth*"))
 
 
-def test_resume_goes_on_where_it_was(preprocessed: NnunetHome, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = make_trainer(
-        preprocessed,
-        "nnUNetTrainerRASUNet_4epochs_1iters",
-        dataset="Dataset901_plain",
-        monkeypatch=monkeypatch,
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+@pytest.mark.parametrize("name", [trainer.name for trainer in SINGLE_STAGE])
+def test_goes_on_where_it_was_and_predicts_from_its_folder(
+    preprocessed: NnunetHome, name: str, configuration: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (
+        make_trainer(
+            preprocessed,
+            f"{name}_4epochs_1iters",
+            dataset="Dataset901_plain",
+            configuration=configuration,
+            monkeypatch=monkeypatch,
+        )
+        for _ in range(2)
     )
     first.on_train_start()
-    for _ in range(2):
-        first.on_epoch_start()
-        first.on_train_epoch_start()
-        first.on_train_epoch_end([first.train_step(next(first.dataloader_train))])
-        with torch.no_grad():
-            first.on_validation_epoch_start()
-            first.on_validation_epoch_end([first.validation_step(next(first.dataloader_val))])
-        first.on_epoch_end()
-    second = make_trainer(
-        preprocessed,
-        "nnUNetTrainerRASUNet_4epochs_1iters",
-        dataset="Dataset901_plain",
-        monkeypatch=monkeypatch,
-    )
-    second.load_checkpoint(str(Path(first.output_folder) / "checkpoint_latest.pth"))
+    train_epochs(first, 2)
+    checkpoint = Path(first.output_folder) / "checkpoint_latest.pth"
+    second.load_checkpoint(str(checkpoint))
     assert second.current_epoch == 2
     for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(a, b)
+    logits = predict_from_folder(first, checkpoint.name)
+    first.set_deep_supervision_enabled(False)
+    with torch.no_grad():
+        expected = first.network.eval()(_patch(first)[None])[0]
+    # nnU-Net weighs logits in half precision, by hardly anything towards the corners.
+    middle = (slice(None), *(slice(n // 4, -(n // 4)) for n in expected.shape[1:]))
+    torch.testing.assert_close(logits[middle].float(), expected[middle], rtol=5e-3, atol=5e-3)
+    assert expected[middle].std() > 0.05
+
+
+def train_epochs(trainer: Any, count: int) -> None:
+    for _ in range(count):
+        trainer.on_epoch_start()
+        trainer.on_train_epoch_start()
+        trainer.on_train_epoch_end([trainer.train_step(next(trainer.dataloader_train))])
+        with torch.no_grad():
+            trainer.on_validation_epoch_start()
+            trainer.on_validation_epoch_end([trainer.validation_step(next(trainer.dataloader_val))])
+        trainer.on_epoch_end()
+
+
+def predict_from_folder(trainer: Any, checkpoint: str) -> torch.Tensor:
+    """As ``nnUNetv2_predict``, without mirroring: of a volume as large as a patch, or of one slice."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,), checkpoint)
+    image = _patch(trainer)
+    flat = image.ndim == 3
+    predictor.network.load_state_dict(predictor.list_of_parameters[0])
+    logits: torch.Tensor = predictor.predict_sliding_window_return_logits(image[:, None] if flat else image)
+    return logits[:, 0] if flat else logits
+
+
+def _patch(trainer: Any) -> torch.Tensor:
+    size = trainer.configuration_manager.patch_size
+    return torch.rand(1, *size, generator=torch.Generator().manual_seed(0))
 
 
 # A trainer that writes its checkpoints in the given home, forever, as slowly as a big network would.
