@@ -98,7 +98,8 @@ def predict_windows(
                 merge.add(of_window.float(), [o - f for o, f in zip(origin, first, strict=True)])
             bar.update(len(batch))
     merged = merge.probabilities()
-    return merged if merge.has_regions else merged / merged.sum(0, keepdim=True)
+    # In place: a second copy of heads x volume may be what memory has no room for.
+    return merged if merge.has_regions else merged.div_(merged.sum(0, keepdim=True))
 
 
 def window_of(data: Tensor, origin: Sequence[int], *, size: Sequence[int]) -> Tensor:
