@@ -4,9 +4,10 @@
     python benchmarks/cascade_real.py WORK sarcoma .../sts_sarcoma
 
 Hippocampi (T1 MRI of the Decathlon, 36x50x35 voxels of 1 mm) or soft-tissue sarcomas (CT with a radiotherapy
-target, 155x160x55 voxels, at 3.27x2x2 mm). There is no tubular target on real voxels at hand. nnU-Net's
-coarse stage in two folds, ResUNet in a box around what it finds, and ResUNet as a plain 3d_fullres with the
-same budget of iterations and patches a step; each about 40 minutes on two cores without bfloat16.
+target, 55x155x160 voxels of 3.27x0.98x0.98 mm, planned at 3.27x2x2 mm). There is no tubular target on real
+voxels at hand. nnU-Net's coarse stage in two folds, ResUNet in a box around what it finds, and ResUNet as a
+plain 3d_fullres with the same budget of iterations and patches a step; each about 40 minutes on two cores
+without bfloat16.
 
 All through commands that a user types; what is finished is not run again, trainings go on from their last
 checkpoint. Prints Dice and HD95 by structure (means over test patients), the recall ceiling of the patients

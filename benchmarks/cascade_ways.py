@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from typed_commands import Work, way_name
 
 from nnunet_ext.cascade.proposals import propose
-from nnunet_ext.cascade.settings import FINE, Kind, OnEmpty, settings_of
+from nnunet_ext.cascade.settings import FINE, Kind, settings_of
 from nnunet_ext.cascade.windows import recall_ceiling
 
 # The coarse stage needs both halves; everything else is trained on the first half alone.
@@ -47,8 +47,8 @@ def ceiling_of(
 ) -> float | None:
     """Mean share of the reference that lies in windows, over test cases.
 
-    Windows are proposed from the coarse model's own predictions as the command writes them; that they are as
-    many as `predict` reports is checked.
+    Windows are proposed from the coarse model's own predictions as the command writes them, and as `predict`
+    does where it found nothing; that they are as many as `predict` reports is checked.
 
     Args:
         work: the benchmark.
@@ -58,8 +58,7 @@ def ceiling_of(
         result: of :meth:`Work.predict` with the cascade.
 
     Returns:
-        None where something was missed in every case: a box may then lie at a fallback position, and a case
-        in which vessels were missed is scanned.
+        None where no case has anything to find.
     """
     content = json.loads((work.folder / "preprocessed" / work.name / f"{plans}.json").read_text())
     fine = content["configurations"][FINE]
@@ -70,20 +69,27 @@ def ceiling_of(
         name = f"{case['name']}.nii.gz"
         if case["notes"]:  # coarse_empty
             print(f"{case['name']}: {'; '.join(case['notes'])}")
-            continue
         coarse = _labels(work.folder / "predicted" / way_name(coarse_way) / name)
         proposed = propose(
             coarse,
             settings,
             size=fine["patch_size"],
-            image=lambda coarse=coarse: coarse[None],
-            on_empty=OnEmpty.EMPTY,
+            image=lambda name=name: _image(work, name, content),
         )
         if len(proposed.windows) != case["tiles"]:
             print(f"{case['name']}: {len(proposed.windows)} windows here, {case['tiles']} in predict")
         reference = _labels(work.folder / "references" / name)
         found += [recall_ceiling(reference == n, proposed.windows) for n in np.unique(reference) if n > 0]
     return float(np.mean(found)) if found else None
+
+
+def _image(work: Work, name: str, plans: Mapping[str, Any]) -> NDArray[Any]:
+    """A test image's first channel, (1, z, y, x); a CT as it is clipped before `predict` seeks the body."""
+    array = _labels(work.folder / "images" / name.replace(".nii.gz", "_0000.nii.gz"))
+    if plans["configurations"][FINE]["normalization_schemes"][0] == "CTNormalization":
+        window = plans["foreground_intensity_properties_per_channel"]["0"]
+        array = array.clip(window["percentile_00_5"], window["percentile_99_5"])
+    return array[None]
 
 
 def _labels(file: Any) -> NDArray[Any]:
