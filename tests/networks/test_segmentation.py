@@ -57,6 +57,12 @@ class TestMAUNetWithoutPositionAttention(NetworkContract):
     options: ClassVar[dict[str, Any]] = {"position_attention": False}
 
 
+@pytest.mark.long
+class TestMAUNetWithNeither(NetworkContract):
+    network = MAUNet
+    options: ClassVar[dict[str, Any]] = {"attention_gates": False, "position_attention": False}
+
+
 class TestAFUNet(NetworkContract):
     network = AFUNet
     max_poolings = 3
@@ -74,6 +80,13 @@ class TestAFUNetWithoutFusion(NetworkContract):
     network = AFUNet
     max_poolings = 3
     options: ClassVar[dict[str, Any]] = {"attention_fusion": False}
+
+
+@pytest.mark.long
+class TestAFUNetWithNeither(NetworkContract):
+    network = AFUNet
+    max_poolings = 3
+    options: ClassVar[dict[str, Any]] = {"dilated_pyramid": False, "attention_fusion": False}
 
 
 class TestResUNet(NetworkContract):

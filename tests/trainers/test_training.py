@@ -109,6 +109,7 @@ def test_without_deep_supervision_and_mirroring(
 
 
 ABLATIONS = [f"{t.name}_1epochs_1iters_{token}" for t in SINGLE_STAGE for token in t.ablations]
+BASELINES = [f"{t.name}_1epochs_1iters_{'_'.join(t.ablations)}" for t in SINGLE_STAGE if len(t.ablations) > 1]
 LOSSES = ["nnUNetTrainerMAUNet_1epochs_1iters", "nnUNetTrainerAFUNet_1epochs_1iters"]
 LOSSES += [
     long_unless(t in ("nnUNetTrainer", "nnUNetTrainerMAUNet", ONE), f"{t}_1epochs_1iters_{m}")
@@ -138,6 +139,16 @@ def test_ablations_leave_one_plug_out(
     }[token]
     assert plug in classes(trainer)
     assert plug not in classes(name)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_paper_s_baseline_is_all_ablations_at_once(
+    preprocessed: NnunetHome, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(preprocessed, name, dataset="Dataset901_plain", monkeypatch=monkeypatch)
+    trainer.run_training()
+    left = {type(module).__name__ for module in trainer.network.modules()}
+    assert not left & {"AttentionGate", "PositionAttention", "AttentionFusion", "DASP"}
 
 
 @pytest.mark.parametrize("name", LOSSES)
