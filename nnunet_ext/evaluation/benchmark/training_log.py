@@ -88,5 +88,6 @@ def _epochs(lines: Iterable[tuple[datetime, str]]) -> Iterable[Epoch]:
             # NumPy writes its numbers as np.float32(0.5), and older ones as 0.5.
             numbers = [float(n) for n in re.findall(r"(?<![\w.])(?:nan|\d+\.\d+(?:e-?\d+)?)", text)]
             found["Pseudo dice"] = sum(numbers) / len(numbers) if numbers else float("nan")
-        elif match := re.fullmatch(r"Epoch time: ([\d.]+) s", text):
+        # A log may begin in the middle of an epoch, where its folder was taken away while a training wrote.
+        elif (match := re.fullmatch(r"Epoch time: ([\d.]+) s", text)) and number >= 0:
             yield Epoch(number, float(match[1]), found["train_loss"], found["val_loss"], found["Pseudo dice"])
