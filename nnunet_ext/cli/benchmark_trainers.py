@@ -20,7 +20,7 @@ def check_trainers(matrix: Matrix, *, environment: Mapping[str, str]) -> None:
         environment: of the trainings.
 
     Raises:
-        ValueError: there is no such trainer, or it takes no budget.
+        ValueError: there is no such trainer, it takes no budget, or it would compute in another precision.
         EnvironmentProblemError: the look-up itself failed.
 
     Example:
@@ -38,6 +38,11 @@ def check_trainers(matrix: Matrix, *, environment: Mapping[str, str]) -> None:
     unknown = [name for name in typed if name != VANILLA and parse(name) is None]
     if not unknown:
         return
+    if matrix.precision == "bfloat16":
+        raise ValueError(
+            f"precision: {typed[unknown[0]]} is not ours: on a CPU it would compute in float32 beside others "
+            "in bfloat16; take float32 for all"
+        )
     try:
         found = look_up_in_fresh_process(unknown, environment=environment)
     except RuntimeError as error:

@@ -84,6 +84,15 @@ def test_a_file_declares_it_and_what_is_typed_counts_more(control: Path) -> None
         ([*TYPED, "--trainers", "nnUNetTrainerRASUnet"], "nnUNetTrainerRASUnet_4epochs is not a trainer"),
         ([*TYPED, "--trainers", "nnUNetTrainerAGUNet_NoSAM"], "has nothing for NoSAM to leave out"),
         ([*TYPED, "--precision", "bfloat16"], "such as 4epochs_250iters"),
+        (
+            [
+                *TYPED,
+                "--trainers",
+                "nnUNetTrainerDA5",
+                *["--budget", "4epochs_5iters", "--precision", "bfloat16"],
+            ],
+            "nnUNetTrainerDA5 is not ours: on a CPU it would compute in float32",
+        ),
         ([*TYPED, "--gpus", "0"], "--gpus goes with --device cuda, got cpu"),
         ([*TYPED, "--at-once", "0"], "trainings at a time, one a core, got 0"),
         (
