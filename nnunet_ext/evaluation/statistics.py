@@ -86,6 +86,19 @@ class Comparison:
             runs = f"{self.repeats} trainings each"
         return f"{what}, {whose}: {self.verdict} ({numbers}; {runs})."
 
+    def line(self, metric: str) -> str:
+        """The verdict in a line, for a list that says beside it what the numbers are.
+
+        Args:
+            metric: its title.
+        """
+        low, high = self.interval
+        left_out = f"; {self.left_out} patients without a score" if self.left_out else ""
+        return (
+            f"{self.candidate} against {self.baseline}, {metric} of {self.structure}: {self.verdict} "
+            f"({self.difference:+.3g}; {low:+.3g} to {high:+.3g}; p = {self.p_holm:.2g}{left_out})."
+        )
+
 
 def compare(
     candidate: ArrayLike,

@@ -122,6 +122,7 @@ def test_patients_without_a_score_are_counted() -> None:
     found = compare(ours, theirs)
     assert (found.cases, found.left_out) == (2, 2)
     assert "2 patients, 2 more without a score" in found.sentence
+    assert "; 2 patients without a score)." in found.line("Dice")
     assert "without a score" not in compare(ours[[0, 3]], theirs[[0, 3]]).sentence
     with pytest.raises(ValueError, match="at least 2 patients with scores in both, got 1"):
         compare(ours[:2], theirs[:2])

@@ -55,6 +55,8 @@ class Arm:
 def short_names(arms: Sequence[Arm]) -> dict[Arm, str]:
     """Names for tables: the trainer, and of plans and configuration only what tells arms apart.
 
+    Plans are named where they are not the first arm's, which is vanilla's on the plans that all have.
+
     Example:
         >>> plain = Arm("nnUNetTrainer", "nnUNetPlans", "2d")
         >>> large = Arm("nnUNetTrainer", "nnUNetResEncUNetMPlans", "2d")
@@ -64,7 +66,7 @@ def short_names(arms: Sequence[Arm]) -> dict[Arm, str]:
     several = len({arm.configuration for arm in arms}) > 1
     named = {}
     for arm in arms:
-        plans = "" if arm.plans == VANILLA_PLANS else arm.plans.removeprefix("nnUNet").removesuffix("Plans")
+        plans = "" if arm.plans == arms[0].plans else arm.plans.removeprefix("nnUNet").removesuffix("Plans")
         more = ", ".join(word for word in (plans, arm.configuration if several else "") if word)
         named[arm] = f"{arm.trainer} ({more})" if more else arm.trainer
     return named if len(set(named.values())) == len(named) else {arm: str(arm) for arm in arms}

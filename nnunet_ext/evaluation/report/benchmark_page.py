@@ -29,6 +29,10 @@ from nnunet_ext.evaluation.structures import LabelTable
 
 _MARKS = {"better": "better", "worse": "worse", "cannot tell": "open"}
 _MOST_SENTENCES = 20
+_IN_BRACKETS = (
+    "In brackets the mean difference over patients, its 95 % interval, and p after Holm's correction for all "
+    "comparisons of the metric."
+)
 
 
 def benchmark_page(
@@ -82,11 +86,14 @@ def _lead(trained: Trained, found: Sequence[Comparison]) -> list[str]:
         f"{folds}); {repeats} training{'s' if repeats > 1 else ''} of each; budget {budget}; forward pass in "
         f"{matrix.precision}; the same splits for all."
     ]
-    of_dice = Counter(c.verdict for c in found if c.metric == "Dice")
-    lead.append(
-        f"In Dice, of {sum(of_dice.values())} comparisons {of_dice['better']} say better than vanilla, "
-        f"{of_dice['worse']} worse, {of_dice['cannot tell']} cannot tell."
-    )
+    of_dice = [comparison for comparison in found if comparison.metric == "Dice"]
+    # Each baseline by itself: better than a weak one says nothing of a strong one.
+    for baseline in dict.fromkeys(comparison.baseline for comparison in of_dice):
+        verdicts = Counter(c.verdict for c in of_dice if c.baseline == baseline)
+        lead.append(
+            f"In Dice against {baseline}, {sum(verdicts.values())} comparisons: {verdicts['better']} better, "
+            f"{verdicts['worse']} worse, {verdicts['cannot tell']} cannot tell."
+        )
     if trained.unit != "mm":
         lead.append(f"The files hold no spacing: for mm read {trained.unit}.")
     if repeats == 1:
@@ -109,16 +116,17 @@ def _lead(trained: Trained, found: Sequence[Comparison]) -> list[str]:
 
 def _verdicts(found: Sequence[Comparison]) -> list[Part]:
     parts: list[Part] = []
+    baselines = list(dict.fromkeys(c.baseline for c in found))
     for metric in METRICS:
         of_metric = [c for c in found if c.metric == metric]
         if not of_metric:
             continue
-        # What was decided comes first.
-        order = sorted(of_metric, key=lambda c: c.verdict == "cannot tell")
+        # One baseline after the other, of each first what was decided.
+        order = sorted(of_metric, key=lambda c: (baselines.index(c.baseline), c.verdict == "cannot tell"))
         shown = [] if parts else order[:_MOST_SENTENCES]
         rest = order[len(shown) :]
         if shown:
-            parts.append(_sentences(shown))
+            parts += [Text([_IN_BRACKETS]), _sentences(shown)]
         if rest:
             parts.append(
                 _sentences(rest, folded=f"{NAMES[metric]}, {len(rest)} {'more' if shown else 'comparisons'}")
@@ -128,7 +136,8 @@ def _verdicts(found: Sequence[Comparison]) -> list[Part]:
 
 
 def _sentences(found: Sequence[Comparison], *, folded: str = "") -> Text:
-    return Text([c.sentence for c in found], [_MARKS[c.verdict] for c in found], folded=folded)
+    lines = [c.line(NAMES[c.metric]) for c in found]
+    return Text(lines, [_MARKS[c.verdict] for c in found], folded=folded)
 
 
 def _comparison_table(found: Sequence[Comparison]) -> Table:

@@ -17,9 +17,15 @@ from nnunet_ext.evaluation.benchmark.scores import Table as ScoreTable
 from nnunet_ext.evaluation.benchmark.training_log import read_training_logs
 from nnunet_ext.evaluation.report.figures import Cost, Curve, Pairs
 from nnunet_ext.evaluation.report.page import Cell, Table
+from nnunet_ext.evaluation.scores import Settings
 
 # Titles of the metrics that trainers are compared in.
-NAMES: Mapping[str, str] = {"Dice": "Dice", "nsd": "NSD", "hd95_mm": "HD95, mm", "assd_mm": "ASSD, mm"}
+NAMES: Mapping[str, str] = {
+    "Dice": "Dice",
+    "nsd": f"NSD at {Settings().nsd_tolerance_mm:g} mm",
+    "hd95_mm": "HD95, mm",
+    "assd_mm": "ASSD, mm",
+}
 FloatArray = NDArray[np.float64]
 
 
@@ -104,14 +110,18 @@ def missing_table(trained: Trained) -> Table | None:
 
 
 def cost_table(trained: Trained) -> Table:
-    """What each arm costs, over all of its trainings."""
-    columns = ["trainer", *_PRICES, "hours of training, all", "trainings"]
+    """What each arm costs, over all of its trainings; without what is known of none."""
+    prices = {
+        title: {arm: price(_records(trained, arm)) for arm in trained.names}
+        for title, price in _PRICES.items()
+    }
+    known = {title: of for title, of in prices.items() if any(cost is not None for cost in of.values())}
+    columns = ["trainer", *known, "hours of training, all", "trainings"]
     rows: list[list[Cell]] = []
     for arm, name in trained.names.items():
         records = _records(trained, arm)
         hours = sum(r.wall_seconds for r in records) / 3600
-        prices: list[Cell] = [price(records) for price in _PRICES.values()]
-        rows.append([name, *prices, hours, len(records)])
+        rows.append([name, *(of[arm] for of in known.values()), hours, len(records)])
     return Table(columns, rows, note="Medians over trainings, memory: the largest.", digits=3)
 
 

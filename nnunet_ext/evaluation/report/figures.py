@@ -235,7 +235,9 @@ def _finished(figure: Figure, *, height: int) -> Figure:
         template="simple_white",
         height=height,
         margin={"l": 55, "r": 10, "t": 50, "b": 45},
-        legend={"orientation": "h", "y": -0.22, "yanchor": "top"},
+        # At the figure's lower edge, however many rows it has and however large the panels are: Plotly makes
+        # room for it there.
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         font={"family": "system-ui, sans-serif", "size": 13},
         hovermode="closest",
     )

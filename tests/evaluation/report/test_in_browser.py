@@ -141,11 +141,51 @@ def test_in_print_surfaces_are_stills_and_what_is_folded_is_left_out(report: Pat
         assert errors(driver) == []
 
 
-def test_a_phone_shows_it_without_scrolling_sideways(report: Path) -> None:
-    with opened(report, width=PHONE) as driver:
-        driver.set_window_size(PHONE, 800)
+def test_on_paper_no_plot_is_wider_than_the_page(report: Path) -> None:
+    widest = f"Math.max(...{PLOTS}.map(f => f.querySelector('svg.main-svg').getBoundingClientRect().width))"
+    with opened(report, width=1280) as driver:
         driver.execute_script(f"{PLOTS}.forEach(f => draw(f))")
-        until(driver, f"return [...{PLOTS}].every(f => f.querySelector('svg.main-svg'))")
-        width = driver.execute_script("return window.innerWidth")
-        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        until(driver, f"return {PLOTS}.every(f => f.querySelector('svg.main-svg'))")
+        assert driver.execute_script(f"return {widest}") > 900
+        driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+        until(driver, f"return {widest} <= 680")
+        driver.execute_script("window.dispatchEvent(new Event('afterprint'))")
+        until(driver, f"return {widest} > 900")
+        assert errors(driver) == []
+
+
+def test_no_legend_lies_over_a_title(report: Path) -> None:
+    overlaps = f"""
+      return {PLOTS}.flatMap(f => {{
+        const legend = f.querySelector('.legend');
+        if (!legend) return [];
+        const a = legend.getBoundingClientRect();
+        return [...f.querySelectorAll('.g-xtitle, .g-ytitle, .xtick, .ytick, .plot')].filter(each => {{
+          const b = each.getBoundingClientRect();
+          return b.width && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        }}).map(each => each.textContent);
+      }})
+    """
+    for width in (1280, PHONE):
+        with opened(report, width=width) as driver:
+            driver.execute_script(f"{PLOTS}.forEach(f => draw(f))")
+            until(driver, f"return {PLOTS}.every(f => f.querySelector('svg.main-svg'))")
+            assert driver.execute_script(overlaps) == [], width
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(report: Path) -> None:
+    with opened(report) as driver:
+        # Not the window's size: what a page overflows by, a window of a phone's width grows by.
+        phone = {"width": PHONE, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        driver.execute_script("document.querySelector('h1').textContent = 'nnUNetTrainerRASUNet'.repeat(5)")
+        driver.execute_script(f"{PLOTS}.forEach(f => draw(f))")
+        until(driver, f"return {PLOTS}.every(f => f.querySelector('svg.main-svg'))")
+        assert driver.execute_script("return window.innerWidth") == PHONE
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= PHONE
+        # Panels that stand side by side need room: each plot is moved sideways by itself.
+        narrowest = (
+            f"Math.min(...{PLOTS}.map(f => f.querySelector('.main-svg').getBoundingClientRect().width))"
+        )
+        assert driver.execute_script(f"return {narrowest}") >= 640
         assert errors(driver) == []

@@ -71,12 +71,19 @@ const sight = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 document.querySelectorAll("figure.plot").forEach((figure) => sight.observe(figure));
-window.addEventListener("beforeprint", () => {
-  document.querySelectorAll("figure.plot:not(.turns)").forEach((figure) => {
-    const details = figure.closest("details");
-    if (!details || details.open) draw(figure);
-  });
+const openPlots = () => [...document.querySelectorAll("figure.plot:not(.turns)")].filter((figure) => {
+  const details = figure.closest("details");
+  return !details || details.open;
 });
+
+// Paper has a width of its own, and nothing there can be scrolled.
+const PAPER_PX = 680;
+window.addEventListener("beforeprint", () => openPlots().forEach(async (figure) => {
+  await draw(figure);
+  await Plotly.relayout(figure.querySelector(".drawing"), { width: PAPER_PX });
+}));
+window.addEventListener("afterprint", () => openPlots().forEach((figure) =>
+  Plotly.relayout(figure.querySelector(".drawing"), { width: null, autosize: true })));
 
 // What is folded away is not part of the page until it is opened.
 document.addEventListener("toggle", (event) => {
