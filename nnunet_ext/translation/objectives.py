@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from nnunet_ext.networks.cyclegan import PatchDiscriminator, ResNetGenerator
+from nnunet_ext.translation.intensity_maps import IntensityMaps, mapped
 from nnunet_ext.translation.losses import adversarial_loss, distance, structure_loss
 from nnunet_ext.translation.settings import Settings
 
 Judge = Callable[[Tensor], Tensor]
 TOTAL, FAKE_CT, FAKE_MR = "total", "fake_ct", "fake_mr"
+_MATCHED_WEIGHT = 10.0  # as much as a cycle's
 
 
 class Generators(nn.Module):
@@ -29,10 +31,20 @@ class Generators(nn.Module):
 
     Args:
         settings: widths and weights.
+        maps: what generators learn while they warm up; needed where the settings have a warm-up.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    to_ct_table: Tensor
+    to_mr_table: Tensor
+
+    def __init__(self, settings: Settings, maps: IntensityMaps | None = None) -> None:
         super().__init__()
+        self.has_warmup = settings.warmup_steps > 0
+        if self.has_warmup:
+            if maps is None:
+                raise ValueError("expected intensity maps for a warm-up, got none")
+            for name, values in (("to_ct_table", maps.to_ct), ("to_mr_table", maps.to_mr)):
+                self.register_buffer(name, torch.tensor(values), persistent=False)
         self.weights = {
             "cycle": settings.cycle_weight,
             "identity": settings.identity_weight,
@@ -42,7 +54,9 @@ class Generators(nn.Module):
         self.to_ct = ResNetGenerator(**shape)
         self.to_mr = ResNetGenerator(**shape)
 
-    def forward(self, mr: Tensor, ct: Tensor, judge_mr: Judge, judge_ct: Judge) -> dict[str, Tensor]:
+    def forward(
+        self, mr: Tensor, ct: Tensor, judge_mr: Judge, judge_ct: Judge, *, warm_up: bool = False
+    ) -> dict[str, Tensor]:
         """Losses and translations of a batch.
 
         Args:
@@ -50,6 +64,7 @@ class Generators(nn.Module):
             ct: likewise; of other patients.
             judge_mr: discriminator of MR.
             judge_ct: discriminator of CT.
+            warm_up: minimize the distance from matched histograms in place of the adversarial loss.
 
         Returns:
             ``total``, each unweighted loss by name, and the translations ``fake_ct`` and ``fake_mr``.
@@ -70,11 +85,19 @@ class Generators(nn.Module):
                 "structure_ct": structure_loss(mr, fake_ct),
                 "structure_mr": structure_loss(ct, fake_mr),
             }
-        return {TOTAL: self.weighted(losses), **losses, FAKE_CT: fake_ct, FAKE_MR: fake_mr}
+        if self.has_warmup:
+            losses |= {
+                "matched_ct": distance(fake_ct, mapped(mr, self.to_ct_table)),
+                "matched_mr": distance(fake_mr, mapped(ct, self.to_mr_table)),
+            }
+        total = self.weighted(losses, warm_up=warm_up)
+        return {TOTAL: total, **losses, FAKE_CT: fake_ct, FAKE_MR: fake_mr}
 
-    def weighted(self, losses: Mapping[str, Tensor]) -> Tensor:
+    def weighted(self, losses: Mapping[str, Tensor], *, warm_up: bool = False) -> Tensor:
         """The sum that is minimized."""
-        terms = [self.weights.get(name.split("_")[0], 1.0) * loss for name, loss in losses.items()]
+        judged, matched = (0.0, _MATCHED_WEIGHT) if warm_up else (1.0, 0.0)
+        weights = {**self.weights, "adversarial": judged, "matched": matched}
+        terms = [weights[name.split("_")[0]] * loss for name, loss in losses.items()]
         return torch.stack(terms).sum()
 
 

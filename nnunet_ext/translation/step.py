@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from nnunet_ext.translation.checkpoint import Checkpoint
 from nnunet_ext.translation.image_pool import ImagePool
+from nnunet_ext.translation.intensity_maps import IntensityMaps
 from nnunet_ext.translation.objectives import (
     FAKE_CT,
     FAKE_MR,
@@ -31,13 +32,14 @@ class Players:
     Args:
         fabric: launched.
         settings: of the training.
+        maps: for a warm-up.
     """
 
-    def __init__(self, fabric: Fabric, settings: Settings) -> None:
+    def __init__(self, fabric: Fabric, settings: Settings, maps: IntensityMaps | None = None) -> None:
         self.fabric = fabric
         self.settings = settings
         torch.manual_seed(settings.seed)  # the same start in every process
-        generators, discriminators = Generators(settings), Discriminators(settings)
+        generators, discriminators = Generators(settings, maps), Discriminators(settings)
         self.generators, self._generator_adam = _set_up(fabric, generators, settings)
         self.discriminators, self._discriminator_adam = _set_up(fabric, discriminators, settings)
         self.raw_generators, self.raw_discriminators = generators, discriminators
@@ -69,7 +71,8 @@ class Players:
                 )
         judges = self.raw_discriminators
         with frozen(judges):
-            losses = self.generators(mr, ct, judges.of_mr, judges.of_ct)
+            warm_up = number < self.settings.warmup_steps
+            losses = self.generators(mr, ct, judges.of_mr, judges.of_ct, warm_up=warm_up)
             self._update(losses[TOTAL], self._generator_adam)
         fake_mr, fake_ct = losses.pop(FAKE_MR).detach(), losses.pop(FAKE_CT).detach()
         shown_mr = self._shown("mr", fake_mr, number)

@@ -21,6 +21,7 @@ from nnunet_ext.translation.checkpoint import load_checkpoint
 from nnunet_ext.translation.domains import Domain, check_pair
 from nnunet_ext.translation.facts import Gathered, gather
 from nnunet_ext.translation.folder import begin, describe, write_generators, write_record
+from nnunet_ext.translation.intensity_maps import IntensityMaps
 from nnunet_ext.translation.loss_log import LossLog
 from nnunet_ext.translation.patches import PatchPairs
 from nnunet_ext.translation.pictures import write_picture
@@ -159,7 +160,7 @@ class _Run:
             target = TargetStatistics.of(self.ct, found[1])
             begin(self.folder, description, mr=self.mr, ct=self.ct, target=target)
         fabric.barrier()
-        players = Players(fabric, self.settings)
+        players = Players(fabric, self.settings, IntensityMaps.of(*found))
         start = 0
         if checkpoint := load_checkpoint(self.folder, map_location=fabric.device):
             players.resume(checkpoint)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from translation_home import small
 
+from nnunet_ext.translation.intensity_maps import IntensityMaps
 from nnunet_ext.translation.losses import structure_loss
 from nnunet_ext.translation.objectives import Discriminators, Generators, frozen
 
@@ -52,6 +53,24 @@ def test_weights_scale_their_losses_exactly() -> None:
     assert float(heavy["total"]) == pytest.approx(
         10 * sums["cycle"] + 5 * sums["identity"] + 2 * sums["structure"], rel=1e-5
     )
+
+
+def test_a_warm_up_asks_for_the_map_and_not_for_what_is_judged() -> None:
+    maps = IntensityMaps(to_ct=(-1.0, 0.5, 1.0), to_mr=(-1.0, -0.5, 1.0))
+    torch.manual_seed(0)
+    generators = Generators(small(warmup_steps=1, cycle_weight=0.0, identity_weight=0.0), maps)
+    mr, ct = torch.zeros(SIZE), torch.zeros(SIZE)
+    fake_ct, fake_mr = generators.to_ct(mr), generators.to_mr(ct)
+    distances = (fake_ct - 0.5).abs().mean() + (fake_mr + 0.5).abs().mean()
+    judge = Constant(0.5)
+    warm = generators(mr, ct, judge, judge, warm_up=True)
+    after = generators(mr, ct, judge, judge)
+    torch.testing.assert_close(warm["total"], 10 * distances)
+    assert float(after["total"].detach()) == pytest.approx(2 * 0.5**2)
+    assert warm.keys() == after.keys()  # one table of losses
+    assert not any("table" in name for name in generators.state_dict())
+    with pytest.raises(ValueError, match="expected intensity maps for a warm-up"):
+        Generators(small(warmup_steps=1))
 
 
 def test_one_pass_gives_what_three_would() -> None:
