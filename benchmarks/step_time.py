@@ -162,6 +162,8 @@ def build_arm(name: str, shape: Shape, args: argparse.Namespace, *, resenc: bool
         device=args.device,
         autocast=DTYPES[args.precision],
     )
+    if not args.rounds:  # counted and traced alone
+        return Arm(name, step, nn.Identity(), [], [])
     network = build_network(step).to(args.device)
     if args.device == "cpu" and step.autocast is not None:
         network = network.to(memory_format=torch.channels_last_3d)
@@ -173,16 +175,8 @@ def build_arm(name: str, shape: Shape, args: argparse.Namespace, *, resenc: bool
 def compare(shape: Shape, names: list[str], args: argparse.Namespace, *, resenc: bool) -> list[str]:
     """Lines of the table; the first name is what the others are compared with."""
     arms = [build_arm(name, shape, args, resenc=resenc) for name in names]
-    image = torch.randn(arms[0].step.batch_size, 1, *shape.patch_size, device=args.device)
-    optimizers = [torch.optim.SGD(a.network.parameters(), 1e-3, momentum=0.99, nesterov=True) for a in arms]
-    cuda = args.device == "cuda"
-    for round_number in range(args.rounds + 1):
-        for arm, optimizer in zip(arms, optimizers, strict=True):
-            trained = seconds(lambda a=arm, o=optimizer: train_once(a, image, o), cuda=cuda)
-            inferred = seconds(lambda a=arm: infer_once(a, image), cuda=cuda)
-            if round_number:  # the first round warms up
-                arm.train_seconds.append(trained)
-                arm.infer_seconds.append(inferred)
+    if args.rounds:
+        take_turns(arms, torch.randn(arms[0].step.batch_size, 1, *shape.patch_size, device=args.device), args)
     base = arms[0]
     kept = {arm.name: trace_step_memory(arm.step) for arm in arms}
     work = {arm.name: operations(arm.step) for arm in arms}
@@ -193,15 +187,30 @@ def compare(shape: Shape, names: list[str], args: argparse.Namespace, *, resenc:
         saved = kept[arm.name].saved / kept[base.name].saved
         train = _ratio(arm.train_seconds, base.train_seconds)
         infer = _ratio(arm.infer_seconds, base.infer_seconds)
+        step = f"{statistics.median(arm.train_seconds):.3f}" if arm.train_seconds else "-"
         lines.append(
             f"| {plan} | {arm.name} | {parameters:.2f} | {work[arm.name] / work[base.name]:.2f} | "
-            f"{saved:.2f} | {train} | {infer} | "
-            f"{statistics.median(arm.train_seconds):.3f} |"
+            f"{saved:.2f} | {train} | {infer} | {step} |"
         )
     return lines
 
 
+def take_turns(arms: list[Arm], image: torch.Tensor, args: argparse.Namespace) -> None:
+    """Time a step and a pass of every arm, round by round."""
+    optimizers = [torch.optim.SGD(a.network.parameters(), 1e-3, momentum=0.99, nesterov=True) for a in arms]
+    cuda = args.device == "cuda"
+    for round_number in range(args.rounds + 1):
+        for arm, optimizer in zip(arms, optimizers, strict=True):
+            trained = seconds(lambda a=arm, o=optimizer: train_once(a, image, o), cuda=cuda)
+            inferred = seconds(lambda a=arm: infer_once(a, image), cuda=cuda)
+            if round_number:  # the first round warms up
+                arm.train_seconds.append(trained)
+                arm.infer_seconds.append(inferred)
+
+
 def _ratio(own: list[float], base: list[float]) -> str:
+    if not own:
+        return "-"
     ratios = [a / b for a, b in zip(own, base, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
@@ -217,12 +226,14 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=tuple(DTYPES), default="float32")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: count and trace, on any machine (5)")
     parser.add_argument("--batch-size", type=int, help="instead of the plan's")
     parser.add_argument("--shape", choices=[s.name for s in SHAPES], help="one of the two plans")
     parser.add_argument("--networks", nargs="+", choices=OURS, default=list(OURS))
     args = parser.parse_args()
-    processor = torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or "CPU"
+    processor = platform.processor() or "CPU"
+    if args.device == "cuda":
+        processor = torch.cuda.get_device_name() if args.rounds else "a GPU that is not there"
     print(
         f"commit {_commit()}, torch {torch.__version__}, {processor}, {torch.get_num_threads()} threads, "
         f"{args.precision}{', compiled' if args.compile else ''}, {args.rounds} rounds\n"

@@ -10,9 +10,10 @@ import torch
 from dynamic_network_architectures.building_blocks.helper import (
     convert_conv_op_to_dim,
     get_matching_convtransp,
-    get_matching_pool_op,
 )
 from torch import nn
+
+from nnunet_ext.blocks.pooling import MaxPool3d
 
 Conv = nn.Conv2d | nn.Conv3d
 
@@ -111,7 +112,7 @@ class LayerSettings:
         """Max-pooling without overlap; an identity where the stride is 1 along every axis."""
         if all(s == 1 for s in stride):
             return nn.Identity()
-        op: type[nn.Module] = get_matching_pool_op(conv_op=self.conv_op, pool_type="max")
+        op = nn.MaxPool2d if self.dim == 2 else MaxPool3d
         return op(kernel_size=tuple(stride), stride=tuple(stride))
 
     def resize(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
