@@ -1,6 +1,6 @@
 """``nnunet_ext predict`` beside ``nnUNetv2_predict``: the same model, the same volume, in turns.
 
-    python benchmarks/predict.py [--setting quarter] [--folder WORK] [--precisions float32 bfloat16]
+    python benchmarks/predict.py [--setting quarter] [--folder WORK] [--ways float32 low-memory]
 
 ``full`` is a CT of 275 x 512 x 512 voxels: on two cores without bfloat16 20 minutes for the model, 45 to 60
 for nnU-Net and as much for ours; ``quarter`` a quarter of its voxels, 40 minutes in all. A CPU that does not
@@ -220,16 +220,16 @@ def run_stock(folder: Path, threads: int) -> Measured:
     return measured
 
 
-def run_ours(folder: Path, threads: int, precision: str) -> Measured:
+def run_ours(folder: Path, threads: int, way: str) -> Measured:
     """Our command."""
-    report = folder / f"{precision}.json"
+    report = folder / f"{way}.json"
     command = [
         *(sys.executable, "-m", "nnunet_ext", "predict", "-i", str(folder / "in")),
-        *("-o", str(folder / precision), "-m", str(folder / "model"), "-f", "0", "--no-pbar"),
-        *("--device", "cpu", "--disable-mirroring", "--threads", str(threads), "--precision", precision),
+        *("-o", str(folder / way), "-m", str(folder / "model"), "-f", "0", "--no-pbar"),
+        *("--device", "cpu", "--disable-mirroring", "--threads", str(threads), *WAYS[way]),
         *("--report", str(report), "--overwrite"),
     ]
-    measured, _ = run(command, _environment(), folder / f"{precision}.log")
+    measured, _ = run(command, _environment(), folder / f"{way}.log")
     (case,) = json.loads(report.read_text())["cases"]
     seconds = case["seconds"]
     rest = measured.wall_s - sum(seconds.values())
@@ -291,6 +291,12 @@ class Setting:
     training_steps: int = 200
 
 
+# Of ours, with what is typed for each.
+WAYS = {
+    "float32": ("--precision", "float32"),
+    "low-memory": ("--precision", "float32", "--low-memory"),
+    "bfloat16": ("--precision", "bfloat16"),
+}
 SETTINGS = {"full": Setting(), "quarter": Setting(size_vox=(275, 256, 256))}
 
 
@@ -320,10 +326,7 @@ def main() -> None:
     parser.add_argument("--patch-vox", type=int, nargs=3, metavar=("Z", "Y", "X"), help="instead of its own")
     parser.add_argument("--training-steps", type=int, metavar="N", help="instead of its own")
     parser.add_argument(
-        "--precisions",
-        nargs="+",
-        choices=("float32", "bfloat16"),
-        help="of ours (float32, and bfloat16 where the CPU computes it)",
+        "--ways", nargs="+", choices=WAYS, help="of ours (all; bfloat16 where the CPU computes it)"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="to keep everything in, and to go on from")
@@ -337,7 +340,7 @@ def main() -> None:
     named = ("size_vox", "patch_vox", "training_steps")
     changed = {name: getattr(args, name) for name in named if getattr(args, name) is not None}
     setting = replace(SETTINGS[args.setting], **changed)
-    precisions = args.precisions or ["float32", *(["bfloat16"] if cpu_computes_bfloat16() else [])]
+    ways = args.ways or [way for way in WAYS if way != "bfloat16" or cpu_computes_bfloat16()]
     torch.set_num_threads(args.threads)
     keep_freed_memory()  # while the model is trained; commands have processes of their own
     with tempfile.TemporaryDirectory() as temporary:
@@ -370,13 +373,13 @@ def main() -> None:
         expected = read_labels(folder / "stock")
         truth = dice(expected, labels)
         print(f"  mean Dice of nnU-Net's labels with the truth: {np.mean(truth):.3f} of {len(truth)} classes")
-        for precision in precisions:
+        for way in ways:
             ours = kept(
-                folder / f"ours-{precision}.json",
-                lambda precision=precision: run_ours(folder, args.threads, precision),  # type: ignore[misc]
+                folder / f"ours-{way}.json",
+                lambda way=way: run_ours(folder, args.threads, way),  # type: ignore[misc]
             )
-            show(f"ours, {precision}", ours, stock)
-            got = read_labels(folder / precision)
+            show(f"ours, {way}", ours, stock)
+            got = read_labels(folder / way)
             change = np.subtract(dice(got, labels), truth)
             print(
                 f"  labels agree in {100 * np.mean(got == expected):.4f} % of voxels "

@@ -159,6 +159,11 @@ def _add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--device", "-device", choices=("cpu", "cuda"), default="cuda", help="(cuda)")
     group.add_argument("--threads", type=int, metavar="N", help="of the network on a CPU (all cores)")
+    group.add_argument(
+        "--low-memory",
+        action="store_true",
+        help="on a CPU: give memory back between layers, for a lower peak and a longer wait",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -261,7 +266,8 @@ def _predict(args: argparse.Namespace) -> RunReport:
         raise ValueError("expected a GPU for --device cuda, torch finds none; predict with --device cpu")
     if args.device == "cpu":
         torch.set_num_threads(_threads(args.threads))
-        keep_freed_memory()
+        if not args.low_memory:
+            keep_freed_memory()
     model = load_model(model_folder(args), folds=folds_of(args.folds), checkpoint=args.checkpoint)
     logger.info(
         "%s %s, folds %s, from %s", model.trainer, model.configuration, list(model.folds), model.folder

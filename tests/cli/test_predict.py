@@ -54,6 +54,17 @@ def report(images: Path, results: Path, *options: Any) -> dict[str, Any]:
     return content
 
 
+def test_low_memory_gives_freed_memory_back(
+    images: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr("nnunet_ext.inference.memory.keep_freed_memory", lambda: kept.append(True))
+    report(images, results, "--low-memory")
+    assert not kept
+    report(images, results, "--overwrite")
+    assert kept
+
+
 def test_by_folder_with_all_folds_and_mirroring(images: Path, results: Path) -> None:
     content = report(images, results)
     assert content["settings"]["mirroring_axes"] == [0, 1]
