@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import nn
 
@@ -20,6 +22,9 @@ class MaxPool3d(nn.MaxPool3d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 # as PyTorch calls it
         """(B, C, Z, Y, X) -> (B, C, Z / stride, ...)."""
-        with torch.autocast(input.device.type, enabled=False):
+        device = input.device.type
+        # The meta device, on which networks are tried before they train, knows no autocast.
+        knows = torch.amp.is_autocast_available(device)
+        with torch.autocast(device, enabled=False) if knows else nullcontext():
             pooled: torch.Tensor = super().forward(input)
             return pooled

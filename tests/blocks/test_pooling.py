@@ -27,3 +27,9 @@ def test_nothing_is_kept_twice_under_autocast() -> None:
     pooled.sum().backward()
     assert skip.grad is not None
     assert float(skip.grad.float().sum()) == pooled.numel()
+
+
+def test_shapes_without_memory() -> None:
+    """As trainers try their network before the first step."""
+    image = torch.empty(1, 4, 8, 8, 8, device="meta")
+    assert LINEAR[3].max_pooling((2, 2, 2))(image).shape == (1, 4, 4, 4, 4)
