@@ -7,6 +7,7 @@ and the product is taken block by block: no block has the whole reach as its hal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,8 @@ Box = tuple[slice, ...]
 # Of blocks, in voxels that the local convolutions see: 64 channels of (80 + 6)^3 take 160 MB, and the halo
 # adds a quarter to the work.
 BLOCK = 80
+# Of blocks in voxels of the case, where a coarser local grid would make them large: values of all outputs.
+BLOCK_VALUES = 64 * 86**3
 CELL_BLOCK = 96
 
 
@@ -56,7 +59,7 @@ def refined_probabilities(
     result = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=probabilities.shape)
     counts = [-(-n // f) for n, f in zip(shape, network.factor, strict=True)]
     cells = torch.empty((len(probabilities), *counts))
-    sizes = [_multiple(block * g, f) for g, f in zip(network.local_grid, network.factor, strict=True)]
+    sizes = block_sizes(network, block=block)
     boxes = list(_boxes(shape, sizes))
     for box in tqdm(boxes, desc="Refine", disable=not progress, unit="block", leave=False):
         local = _with_halo(network.local, probabilities, box, network.local_reach, device)
@@ -72,6 +75,19 @@ def refined_probabilities(
         answer = torch.sigmoid(logits) if network.has_regions else torch.softmax(logits, 1)
         result[(slice(None), *box)] = answer[0].cpu().numpy()
     return result
+
+
+def block_sizes(network: RefineSCN, *, block: int = BLOCK) -> list[int]:
+    """Edges of blocks in voxels of the case, multiples of a cell's, in bounded memory for any local grid.
+
+    Example:
+        >>> block_sizes(RefineSCN(8)), block_sizes(RefineSCN(8, local_grid=(4, 4, 4)))
+        ([80, 80, 80], [172, 172, 172])
+    """
+    edges = [block * g for g in network.local_grid]
+    values = network.channels * math.prod(edges)
+    less = min(1.0, (BLOCK_VALUES / values) ** (1 / 3))
+    return [_multiple(int(edge * less + 1e-6), f) for edge, f in zip(edges, network.factor, strict=True)]
 
 
 def _with_halo(
