@@ -223,6 +223,10 @@ def _apply(args: argparse.Namespace) -> int:
         progress=not args.no_pbar,
     )
     if not report.source_known:
-        logger.info("%s does not say which checkpoints predicted: labels and plans go with it", args.source)
+        logger.warning(
+            "%s does not say which checkpoints predicted: labels and plans are the refiner's, its trainer "
+            "may be another's",
+            args.source,
+        )
     print(json.dumps(report.as_dict(), indent=1) if args.json else apply_text(report, args.output))
     return 1 if report.failed else 0

@@ -19,7 +19,13 @@ from nnunet_ext.inference.export import ProbabilityVolume, write_labels
 from nnunet_ext.inference.records import NAME, OutputFolder
 from nnunet_ext.inference.work_folder import work_folder
 from nnunet_ext.refinement.case import Change, Changes, refine_case
-from nnunet_ext.refinement.folder import Refiner, RefinerError, require_match, require_source
+from nnunet_ext.refinement.folder import (
+    Refiner,
+    RefinerError,
+    require_match,
+    require_plans,
+    require_source,
+)
 from nnunet_ext.refinement.outputs import Outputs, read_json
 from nnunet_ext.refinement.probabilities import open_probabilities, read_properties
 
@@ -135,11 +141,26 @@ def apply_refiner(
             progress=progress,
         )
         results = {name: RefinedCase(name, "skipped", earlier.get(name)) for name in done}
+        results |= _without_probabilities(source, cases, file_ending=refiner.outputs.file_ending)
         left = [case for case in cases if case.name not in done]
         for case in tqdm(left, desc="Refine", unit="case", disable=not progress):
             results[case.name] = run.one(case)
             _report(use, source_known, results, output)
         return _report(use, source_known, results, output)
+
+
+def _without_probabilities(
+    source: Path, cases: list[CaseFiles], *, file_ending: str
+) -> dict[str, RefinedCase]:
+    """Cases of which there is a label map alone."""
+    known = {case.name for case in cases}
+    labels = (file.name.removesuffix(file_ending) for file in source.glob(f"*{file_ending}"))
+    remedy = "predict it again with --save_probabilities, or take its label map away"
+    return {
+        name: RefinedCase(name, "failed", reason=f"no {name}.npz beside its label map", remedy=remedy)
+        for name in sorted(labels)
+        if name not in known
+    }
 
 
 def _report(refined: bool, source_known: bool, results: dict[str, RefinedCase], output: Path) -> ApplyReport:
@@ -152,8 +173,9 @@ def _report(refined: bool, source_known: bool, results: dict[str, RefinedCase], 
 def require_folder(refiner: Refiner, folder: Path) -> bool:
     """Raise unless a folder's own description goes with the refiner.
 
-    ``nnUNetv2_predict`` leaves plans and labels, from which another spacing, class order or dataset is seen,
-    but not another trainer or configuration of the same plans. ``nnunet_ext predict`` leaves checksums.
+    ``nnUNetv2_predict`` leaves plans and labels, from which another spacing, class order, dataset or other
+    plans are seen, but not another trainer or configuration of the same plans. ``nnunet_ext predict`` leaves
+    checksums.
 
     Args:
         refiner: the refiner.
@@ -178,6 +200,7 @@ def require_folder(refiner: Refiner, folder: Path) -> bool:
     except ValueError as error:
         raise RefinerError(f"{folder} does not go with the refiner in {refiner.folder}: {error}") from error
     require_match(refiner, outputs, what=f"the probabilities in {folder}")
+    require_plans(refiner, used, what=f"the probabilities in {folder}")
     if not (folder / NAME).is_file():
         return False
     known = True

@@ -19,7 +19,7 @@ from nnunet_ext.networks.scn import RefineSCN
 from nnunet_ext.refinement.blockwise import refined_probabilities
 from nnunet_ext.refinement.outputs import Outputs
 from nnunet_ext.refinement.probabilities import checked, planes_of, resampled, to_grid
-from nnunet_ext.refinement.unsure import certainty
+from nnunet_ext.refinement.unsure import certainties, certainty
 
 EVERYWHERE = float("inf")  # a threshold of certainty that no voxel reaches
 
@@ -108,8 +108,8 @@ def refine_case(
 
     Its probabilities are resampled to the refiner's spacing, refined blockwise there, and resampled back,
     both linearly. Where the first network was at least as sure as the threshold, its own probabilities stay;
-    elsewhere they are multiplied with the refiner's, see :func:`agreed`. With ``EVERYWHERE`` the refiner's
-    answer stands alone, as in paper 001.
+    elsewhere they are multiplied with the refiner's, see :func:`agreed`. Of regions each is limited for
+    itself. With ``EVERYWHERE`` the refiner's answer stands alone, as in paper 001.
 
     Args:
         probabilities: (L, z, y, x) of the first network in the image's grid, transposed and cropped.
@@ -200,10 +200,10 @@ def merged(
     for number, (first, refined) in enumerate(planes):
         first_values, refined_values = first.numpy(), refined.numpy()
         before[number] = convert(first_values)
-        sure = certainty(first_values, has_regions=outputs.has_regions)
+        sure = certainties(first_values, has_regions=outputs.has_regions)
         for place, threshold in enumerate(thresholds):
             unsure = sure < threshold
-            unsure_voxels[place] += int(unsure.sum())
+            unsure_voxels[place] += int(unsure.any(axis=0).sum())
             if threshold == EVERYWHERE:
                 mixed = refined_values
             else:

@@ -160,6 +160,29 @@ def require_match(refiner: Refiner, outputs: Outputs, *, what: str) -> None:
         )
 
 
+def require_plans(refiner: Refiner, plans: dict[str, Any], *, what: str) -> None:
+    """Raise unless plans are those of the refiner's model: of its dataset, its name, its configuration.
+
+    Args:
+        refiner: the refiner.
+        plans: content of ``plans.json``.
+        what: whose they are, in words.
+
+    Raises:
+        RefinerError: with what differs.
+    """
+    ours = refiner.outputs.plans
+    named = [n for n in ("dataset_name", "plans_name") if n in plans and plans[n] != ours.get(n)]
+    told = "; ".join(f"{n.replace('_', ' ')}: expected {ours.get(n)}, got {plans[n]}" for n in named)
+    configuration = refiner.outputs.configuration
+    if not told and plans["configurations"].get(configuration) != ours["configurations"][configuration]:
+        told = f"{configuration} of {ours.get('plans_name')} was planned otherwise"
+    if told:
+        raise RefinerError(
+            f"the refiner in {refiner.folder} does not go with {what} ({told}). Train a refiner for it"
+        )
+
+
 def require_source(refiner: Refiner, sha256: dict[str, str], *, what: str) -> None:
     """Raise unless files of a model are those that the refiner was trained with.
 

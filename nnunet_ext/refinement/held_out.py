@@ -26,6 +26,9 @@ from nnunet_ext.refinement.sources import OutOfFoldCase
 
 Dice = dict[str, float | None]
 MEAN = "mean of structures"
+# By which a structure's mean Dice may fall before that forbids the refiner. Chance is no excuse: with few
+# cases nothing is ever worse beyond it, and nnU-Net drops its postprocessing for any class that it costs.
+TOLERATED_LOSS = 0.002
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Row:
     Attributes:
         structure: its name.
         cases: in which it is to be seen.
-        before: mean Dice of the first network.
+        before: mean Dice of the first network; None where no case has the structure.
         after: mean Dice refined.
         interval: of the mean difference, by bootstrap, at 95 %; None with one case.
         worse_cases: whose Dice fell.
@@ -68,12 +71,19 @@ class Row:
 
     structure: str
     cases: int
-    before: float
-    after: float
+    before: float | None
+    after: float | None
     interval: tuple[float, float] | None
     worse_cases: int
     largest_loss: float
     verdict: str
+
+    @property
+    def pays(self) -> bool:
+        """It is worse beyond chance, or its mean falls by more than may be tolerated."""
+        if self.before is None or self.after is None:
+            return False
+        return self.verdict == "worse" or self.before - self.after > TOLERATED_LOSS
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,8 @@ class Table:
 
     @property
     def gains(self) -> bool:
-        """The mean is better and no structure is worse, each beyond chance."""
-        return self.mean.verdict == "better" and all(row.verdict != "worse" for row in self.rows)
+        """The mean is better beyond chance, and no structure pays for it."""
+        return self.mean.verdict == "better" and not any(row.pays for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -108,10 +118,14 @@ class Table:
         for row in (*self.rows, self.mean):
             interval = "" if row.interval is None else f"{row.interval[0]:+.4f} {row.interval[1]:+.4f}"
             shown.append(
-                f"{row.structure:<24}{row.before:>8.4f}{row.after:>8.4f}{interval:>20}"
+                f"{row.structure:<24}{_shown(row.before)}{_shown(row.after)}{interval:>20}"
                 f"{row.worse_cases:>4}/{row.cases:<3}  {row.verdict}"
             )
         return shown
+
+
+def _shown(dice: float | None) -> str:
+    return f"{'-' if dice is None else format(dice, '.4f'):>8}"
 
 
 def _row_of(content: dict[str, Any]) -> Row:
@@ -209,7 +223,7 @@ def _compared(pairs: NDArray[np.float64], name: str) -> Comparison | None:
 def _row(pairs: NDArray[np.float64], name: str, comparison: Comparison | None) -> Row:
     known = pairs[np.isfinite(pairs).all(axis=1)]
     if not len(known):
-        return Row(name, 0, nan, nan, None, 0, 0.0, "cannot tell")
+        return Row(name, 0, None, None, None, 0, 0.0, "cannot tell")
     difference = known[:, 1] - known[:, 0]
     return Row(
         structure=name,

@@ -169,6 +169,7 @@ def _cases_of(
             f"{which}. The splits changed after the training, or files were copied: remove them, and train "
             "the fold again if its split changed"
         )
+    _refuse_earlier_splits(validation, split, fold=fold, file_ending=outputs.file_ending)
     missing = sorted(set(split["val"]) - there)
     if missing:
         raise InFoldError(
@@ -180,6 +181,20 @@ def _cases_of(
         OutOfFoldCase(case, fold, validation / f"{case}.npz", references / f"{case}{outputs.file_ending}")
         for case in split["val"]
     ]
+
+
+def _refuse_earlier_splits(
+    validation: Path, split: dict[str, list[str]], *, fold: int, file_ending: str
+) -> None:
+    """Label maps stay from a validation under other splits, which the fold was trained under."""
+    validated = {file.name.removesuffix(file_ending) for file in validation.glob(f"*{file_ending}")}
+    trained = sorted((validated - set(split["val"])) & set(split["train"]))
+    if trained:
+        raise InFoldError(
+            f"{validation} holds label maps of {_some(trained)}, which fold {fold} trains on by "
+            "splits_final.json: it validated them under other splits, and may have been trained on what it "
+            "validates now. Train the fold again, or put back the splits that it was trained with"
+        )
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -30,9 +30,21 @@ def certainty(probabilities: NDArray[Any], *, has_regions: bool) -> NDArray[Any]
         >>> certainty(np.array([[0.9], [0.6]]), has_regions=True).tolist()
         [0.6]
     """
+    return np.asarray(certainties(probabilities, has_regions=has_regions).min(axis=0))
+
+
+def certainties(probabilities: NDArray[Any], *, has_regions: bool) -> NDArray[Any]:
+    """How sure a network is of each answer: one a voxel for classes, one a region and voxel for regions.
+
+    Example:
+        >>> certainties(np.array([[0.2], [0.8]]), has_regions=False).tolist()
+        [[0.8]]
+        >>> certainties(np.array([[0.1], [0.6]]), has_regions=True).tolist()
+        [[0.9], [0.6]]
+    """
     if has_regions:
-        return np.asarray(np.maximum(probabilities, 1 - probabilities).min(axis=0))
-    return np.asarray(probabilities.max(axis=0))
+        return np.asarray(np.maximum(probabilities, 1 - probabilities))
+    return np.asarray(probabilities.max(axis=0, keepdims=True))
 
 
 def threshold_of(errors: Iterable[NDArray[np.int64]]) -> float:

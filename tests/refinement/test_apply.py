@@ -65,19 +65,39 @@ def test_planted_confusions_are_corrected(
 ) -> None:
     source = predicted(home_of(labels, shape), tmp_path)
     refiner = refiner_of(labels, shape)
-    assert refiner.gains(everywhere=False)
-    report = applied(refiner, source, tmp_path / "out")
+    # The whole region, of which the network is right, pays for the core in this short training.
+    assert refiner.gains(everywhere=False) is (labels != "regions")
+    report = applied(refiner, source, tmp_path / "out", force=labels == "regions")
     assert [case.status for case in report.cases] == ["done", "done"]
     for case in report.cases:
         file = f"{case.name}.nii.gz"
         before = dice(source / file, tmp_path / "references" / file)
         after = dice(tmp_path / "out" / file, tmp_path / "references" / file)
         assert after > before + 0.05
-        changed = (read(source / file) != read(tmp_path / "out" / file)).sum()
+        first, refined = read(source / file), read(tmp_path / "out" / file)
+        changed = (first != refined).sum()
         assert case.changes is not None
         assert case.changes.voxels == changed
         assert case.changes.unsure_voxels >= changed
-        assert case.changes.structures
+        core = case.changes.structures["core"]
+        assert core.gained == ((refined == 2) & (first != 2)).sum() > 0
+        assert core.lost == ((refined != 2) & (first == 2)).sum() > 0
+
+
+def test_only_regions_of_which_the_network_was_unsure_change(
+    home_of: HomeOf, refiner_of: RefinerOf, tmp_path: Path
+) -> None:
+    """Though another region of the same voxel does."""
+    source = predicted(home_of("regions", "resampled"), tmp_path)
+    refiner = refiner_of("regions", "resampled")
+    applied(refiner, source, tmp_path / "out", probabilities=True, force=True)
+    for name in UNSEEN:
+        with np.load(source / f"{name}.npz") as first, np.load(tmp_path / "out" / f"{name}.npz") as refined:
+            before, after = first["probabilities"], refined["probabilities"]
+        sure = np.maximum(before, 1 - before) >= refiner.threshold(everywhere=False)
+        np.testing.assert_array_equal(after[sure], before[sure])
+        assert (sure[0] & ~sure[1]).any()
+        assert (after[~sure] != before[~sure]).mean() > 0.5
 
 
 def test_only_voxels_of_which_the_network_was_unsure_change(
@@ -241,6 +261,18 @@ def our_record(source: Path, settings: dict[str, Any]) -> None:
         (change("dataset.json", other_order), r"does not go with the probabilities.*labels: expected"),
         (change("plans.json", other_spacing), r"spacing mm: expected \[2.0, 1.0, 1.0\], got \[1.0"),
         (change("plans.json", other_axes), r"transpose forward: expected \[0, 1, 2\], got \[1, 0, 2\]"),
+        (
+            change("plans.json", lambda c: c.__setitem__("dataset_name", "Dataset991_other")),
+            "dataset name: expected Dataset990_tiny, got Dataset991_other",
+        ),
+        (
+            change("plans.json", lambda c: c.__setitem__("plans_name", "nnUNetResEncUNetMPlans")),
+            "plans name: expected nnUNetPlans, got nnUNetResEncUNetMPlans",
+        ),
+        (
+            change("plans.json", lambda c: c["configurations"]["tiny"].__setitem__("patch_size", [8, 8, 8])),
+            "tiny of nnUNetPlans was planned otherwise",
+        ),
         (change("plans.json", no_configuration), r"expected one of 3d_fullres, got 'tiny'"),
         (lambda source: (source / "dataset.json").unlink(), r"expected dataset\.json"),
         (
@@ -276,6 +308,17 @@ def test_an_ensembles_folder_needs_no_plans(home_of: HomeOf, refiner_of: Refiner
     report = applied(refiner_of(), source, tmp_path / "out")
     assert [case.status for case in report.cases] == ["done", "done"]
     assert not report.source_known
+
+
+def test_a_label_map_alone_fails_by_name(home_of: HomeOf, refiner_of: RefinerOf, tmp_path: Path) -> None:
+    source = predicted(home_of(), tmp_path)
+    (source / "unseen_1.npz").unlink()
+    report = applied(refiner_of(), source, tmp_path / "out")
+    assert [(case.name, case.status) for case in report.cases] == [
+        ("unseen_0", "done"),
+        ("unseen_1", "failed"),
+    ]
+    assert report.failed[0].reason == "no unseen_1.npz beside its label map"
 
 
 def test_folders_without_probabilities_or_of_the_same_name_are_refused(

@@ -67,6 +67,28 @@ def test_what_may_be_chance_is_no_gain(after: list[float]) -> None:
     assert not table_of(cases([0.5] * 8, after), TABLE, everywhere=False).gains
 
 
+@pytest.mark.parametrize(("number", "structures"), [(6, 2), (6, 3), (8, 7), (9, 7)])
+def test_few_cases_are_no_excuse_for_harm(number: int, structures: int) -> None:
+    """So few that the harm in every case is not beyond chance after Holm's correction over the structures."""
+    keys = [str(n + 1) for n in range(structures)]
+    table = LabelTable(tuple(Structure(key, f"s{key}", (int(key),)) for key in keys), (*range(structures),))
+    scored = []
+    for case in range(number):
+        before = dict.fromkeys(keys, 0.9) | {"1": 0.3, "2": 0.9 - case / 1000}
+        after = before | {"1": 0.95, "2": 0.5 - case / 1000}
+        scored.append(HeldOutCase(f"case_{case}", case % 2, before, after, before))
+    found = table_of(scored, table, everywhere=False)
+    assert found.mean.verdict == "better"
+    assert [row.pays for row in found.rows[:2]] == [False, True]
+    assert not found.gains
+
+
+@pytest.mark.parametrize(("loss", "gains"), [(0.0019, True), (0.0021, False)])
+def test_what_is_tolerated(loss: float, gains: bool) -> None:
+    table = table_of(cases([0.5] * 4, [0.9] * 4, other=(0.8, 0.8 - loss)), TABLE, everywhere=False)
+    assert table.rows[1].pays is not gains
+
+
 def test_few_cases_cannot_show_a_gain() -> None:
     assert not table_of(cases([0.5] * 4, [0.9] * 4), TABLE, everywhere=False).gains
 
@@ -77,6 +99,8 @@ def test_a_structure_that_only_the_refiner_sees_is_its_harm() -> None:
     assert not table.gains
     nowhere = table_of(cases([None] * 8, [None] * 8), TABLE, everywhere=False)
     assert nowhere.rows[0].cases == 0
+    assert json.dumps(nowhere.as_dict(), allow_nan=False)
+    assert nowhere.lines()[1].split()[:3] == ["left", "-", "-"]
     assert nowhere.mean.cases == 8
 
 

@@ -52,6 +52,20 @@ def change_splits(change: Callable[[list[dict[str, list[str]]]], None]) -> Calla
     return apply
 
 
+def validated_under_other_splits(home: RefinementHome) -> None:
+    """Fold 0 was trained on case_1 and validated case_3; with new splits ``--val --npz`` was typed."""
+    for ending in (".npz", ".pkl", ".nii.gz"):
+        shutil.copy(home.validation(1) / f"case_1{ending}", home.validation(0))
+    for ending in (".npz", ".pkl"):
+        (home.validation(0) / f"case_3{ending}").unlink()
+    change_splits(lambda s: s.__setitem__(0, _exchanged(s[0], "case_3", "case_1")))(home)
+
+
+def _exchanged(split: dict[str, list[str]], out: str, into: str) -> dict[str, list[str]]:
+    new = {out: into, into: out}
+    return {part: [new.get(case, case) for case in split[part]] for part in split}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -75,6 +89,7 @@ def change_splits(change: Callable[[list[dict[str, list[str]]]], None]) -> Calla
             change_splits(lambda s: (s[1]["val"].append("case_0"), s[1]["train"].remove("case_0"))),
             "1 validation cases of fold 1 have no probabilities: case_0",
         ),
+        (validated_under_other_splits, "label maps of case_3, which fold 0 trains on by splits_final.json"),
     ],
 )
 def test_in_fold_or_missing_probabilities_are_refused(

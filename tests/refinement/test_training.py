@@ -104,6 +104,49 @@ def test_the_loss_of_a_perfect_answer(home_of: HomeOf, tmp_path: Path) -> None:
     assert float(refiner_loss(source.outputs)(sure, target)) == pytest.approx(-1, abs=1e-3)
 
 
+def test_the_loss_is_dice_and_a_tenth_of_focal(home_of: HomeOf, tmp_path: Path) -> None:
+    source = home_of("plain").source()
+    drawn = samples(source, tmp_path, patch=(10, 18, 22))
+    _, target = drawn.draw(0)
+    logits = torch.randn(1, 3, *target.shape[2:], generator=torch.Generator().manual_seed(0))
+    found = float(refiner_loss(source.outputs)(logits, target))
+    labels = target[:, 0].long()
+    probabilities = logits.softmax(1)
+    truth = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1)
+    dice = [
+        (2 * (p * t).sum() + training.SMOOTH) / (p.sum() + t.sum() + training.SMOOTH)
+        for p, t in zip(probabilities[0, 1:], truth[0, 1:], strict=True)
+    ]
+    right = probabilities.gather(1, labels[:, None])
+    focal = -((1 - right) ** 2 * right.log()).mean()
+    assert found == pytest.approx(float(-sum(dice) / 2 + 0.1 * focal), abs=1e-5)
+
+
+def test_each_case_is_judged_by_a_refiner_that_never_saw_its_fold(
+    home_of: HomeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[set[str]] = []
+    judged: dict[str, int] = {}
+    fit_one, score_one = room._Run._fit, room.score_held_out
+
+    def fit_noted(self: Any, name: str, cases: Any, layout: Any) -> Any:
+        learned.append({case.name for case in cases})
+        return fit_one(self, name, cases, layout)
+
+    def score_noted(case: Any, **options: Any) -> Any:
+        judged[case.name] = len(learned) - 1
+        return score_one(case, **options)
+
+    monkeypatch.setattr(room._Run, "_fit", fit_noted)
+    monkeypatch.setattr(room, "score_held_out", score_noted)
+    source = home_of("plain").source()
+    train_refiner(source, out=tmp_path / "out", settings=Settings(iterations=1), progress=False)
+    folds = {case.name: case.fold for case in source.cases}
+    assert set(judged) == set(folds) == learned[-1]
+    for name, training_number in judged.items():
+        assert folds[name] not in {folds[other] for other in learned[training_number]}
+
+
 def fitted(source: Source, folder: Path, checkpoint: Path, settings: Settings = SHORT) -> Any:
     drawn = samples(source, folder)
     sizes = [case.labels.shape for case in drawn.cases]
