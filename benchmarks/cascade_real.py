@@ -197,7 +197,7 @@ def main() -> None:
     patients, setting = SETS[args.patients]
     setting = replace(setting, budget=args.budget or setting.budget)
     name = f"Dataset{setting.number}_Real{args.patients.capitalize()}"
-    work = Work(args.work.resolve(), setting.number, name, one_precision=True)
+    work = Work(args.work.resolve(), setting.number, name, one_precision=True, image_by_image=False)
     work.require_same(asdict(setting))
     write_patients(work, setting, patients(args.source))
     plan(work, setting)

@@ -38,12 +38,15 @@ class Work:
         number: of the dataset.
         name: of the dataset.
         one_precision: vanilla trainers compute in bfloat16, too, where ours do.
+        image_by_image: each image is predicted by a command of its own. Where a run is cut off, the times of
+            those that were finished are kept; small images take less time than a command's start.
     """
 
     folder: Path
     number: int
     name: str
     one_precision: bool = False
+    image_by_image: bool = True
 
     def environment(self) -> dict[str, str]:
         """nnU-Net's folders here, our trainers, and the settings for computing on a CPU."""
@@ -175,25 +178,29 @@ class Work:
         fold: int | str = 0,
         more: Sequence[Any] = (),
     ) -> dict[str, Any]:
-        """Predict the test images with one fold and evaluate them: report and scores.
-
-        Image by image: where a run is cut off, the times of those that were finished are kept.
-        """
+        """Predict the test images with one fold and evaluate them: report and scores."""
         name = way_name(way)
         model = self.model(trainer, plans, configuration)
         out, scores = self.folder / "predicted" / name, self.folder / "scores" / name
         options = ("-m", model, "-f", fold, "--device", "cpu", "--threads", 2, "--no-pbar", "--overwrite")
         reported: list[dict[str, Any]] = []
-        for reference in sorted((self.folder / "references").glob("*.nii.gz")):
-            case = reference.name.removesuffix(".nii.gz")
-            images = sorted((self.folder / "images").glob(f"{case}_????.nii.gz"))
-            report = self.folder / "reports" / f"{name}-{case}.json"
+        for part, images in self._images().items():
+            report = self.folder / "reports" / f"{name}{part}.json"
             typed = ("nnunet_ext", "predict", "-i", *images, "-o", out, *options, "--report", report, *more)
-            self.once(f"predict-{name}-{case}", *typed)
+            self.once(f"predict-{name}{part}", *typed)
             reported += json.loads(report.read_text())["cases"]
         judged = ("nnunet_ext", "evaluate", out, self.folder / "references", "--tubular", "--json", scores)
         self.once(f"evaluate-{name}", *judged)
         return {"report": {"cases": reported}, "scores": json.loads(scores.read_text())}
+
+    def _images(self) -> dict[str, list[Path]]:
+        """What each command predicts, by the end of its name."""
+        folder = self.folder / "images"
+        if not self.image_by_image:
+            return {"": [folder]}
+        references = sorted((self.folder / "references").glob("*.nii.gz"))
+        cases = [file.name.removesuffix(".nii.gz") for file in references]
+        return {f"-{case}": sorted(folder.glob(f"{case}_????.nii.gz")) for case in cases}
 
 
 def way_name(way: str) -> str:
