@@ -93,7 +93,7 @@ def translate(folder: Path, args: argparse.Namespace) -> None:
     train = ("nnunet_ext", "translate", "train", MR, CT, "--out", folder / "translation", "--device", "cpu")
     run = ("--steps", args.steps, "--picture-every", max(1, args.steps // 5), "--workers", 1)
     more = ("--structure-weight", args.structure_weight, "--identity-weight", args.identity_weight)
-    more += ("--warmup-steps", args.warmup_steps, "--checkpoint-every", 100)
+    more += (*(["--anchored"] if args.anchored else []), "--checkpoint-every", 100)
     work.once("translate", *train, *size, *run, *more)
     work.once(
         "apply", "nnunet_ext", "translate", "apply", folder / "translation", MR, "--dataset-id", SYNTHETIC
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--discriminator-features", type=int, default=32)
     parser.add_argument("--identity-weight", type=float, default=1.0)
     parser.add_argument("--structure-weight", type=float, default=0.0)
-    parser.add_argument("--warmup-steps", type=int, default=0, help="of the steps (0)")
+    parser.add_argument("--anchored", action="store_true", help="begin as a table of intensities")
     parser.add_argument("--budget", default="6epochs_25iters", help="of every training")
     parser.add_argument("--no-downstream", action="store_true", help="stop after the translation")
     args = parser.parse_args()

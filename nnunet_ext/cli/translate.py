@@ -113,11 +113,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--structure-weight", type=float, default=0.0, metavar="W", help="keep structures in place (0: off)"
     )
     model.add_argument(
-        "--warmup-steps",
-        type=int,
-        default=0,
-        metavar="N",
-        help="in which histogram matching is learned first, so that tissues are not exchanged (0: off)",
+        "--anchored",
+        action="store_true",
+        help="generators begin as a table that keeps air dark, so that air and tissue are not exchanged",
     )
     model.add_argument("--features", type=int, default=32, metavar="N", help="of the generators (32)")
     model.add_argument("--blocks", type=int, default=6, metavar="N", help="of the generators (6)")

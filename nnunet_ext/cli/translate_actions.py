@@ -72,7 +72,7 @@ def train(args: argparse.Namespace) -> int:
         cycle_weight=args.cycle_weight,
         identity_weight=args.identity_weight,
         structure_weight=args.structure_weight,
-        warmup_steps=args.warmup_steps,
+        anchored=args.anchored,
         pool_size=args.pool_size,
         learning_rate=args.learning_rate,
         batch_size=args.batch_size,

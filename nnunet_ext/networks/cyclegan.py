@@ -65,6 +65,18 @@ class ResNetGenerator(nn.Module):
         )
         self.apply(initialize)
 
+    @property
+    def last(self) -> nn.Conv3d:
+        """The convolution before tanh."""
+        convolution = self.layers[-2]
+        assert isinstance(convolution, nn.Conv3d)
+        return convolution
+
+    def logits(self, image: Tensor) -> Tensor:
+        """What :meth:`forward` gives, before tanh."""
+        result: Tensor = self.layers[:-1](image)
+        return result
+
     def forward(self, image: Tensor) -> Tensor:
         """Translate images.
 

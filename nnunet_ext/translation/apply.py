@@ -184,5 +184,7 @@ class CaseTranslator:
         return hu, len(tiles)
 
     def _forward(self, tile: Tensor) -> Tensor:
+        if not tile.any():  # air alone: instance normalization would make of it what it likes
+            return torch.full_like(tile, -1.0, device=self.device)
         result: Tensor = self._network(tile.to(self.device) - 1)
         return result

@@ -32,6 +32,7 @@ class CaseFacts:
         range: of its preprocessed values.
         places: voxels of the body, (n, 3), at most some thousands.
         histogram: of the values between -1 and 1, in the body; counts of equal bins.
+        whole: the same of the whole image.
         label_means: mean value, between -1 and 1, of each label that is there, by name.
         shape: of the preprocessed image (z, y, x).
         spacing_mm: of the original image, (z, y, x), transposed.
@@ -41,6 +42,7 @@ class CaseFacts:
     range: Range
     places: NDArray[np.int32]
     histogram: NDArray[np.int64]
+    whole: NDArray[np.int64]
     label_means: Mapping[str, float]
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
@@ -104,12 +106,13 @@ def facts_of(domain: Domain, case: str, *, percentiles: Sequence[float]) -> Case
         value_range = percentile_range(values, percentiles)
     unit = value_range.to_unit(values)
     body = unit > threshold_otsu(unit)
-    histogram, _ = np.histogram(unit[body], HISTOGRAM_BINS, (-1, 1))
+    histogram, whole = (np.histogram(part, HISTOGRAM_BINS, (-1, 1))[0] for part in (unit[body], unit))
     return CaseFacts(
         case,
         value_range,
         _places(body),
         histogram,
+        whole,
         label_means(unit, np.asarray(seg[:])[0], label_names(domain.dataset_json)),
         tuple(values.shape),
         tuple(float(properties["spacing"][axis]) for axis in domain.plans_manager.transpose_forward),

@@ -18,16 +18,16 @@ from torch import nn
 
 import nnunet_ext
 from nnunet_ext.files import checksum, write_text
-from nnunet_ext.networks.cyclegan import ResNetGenerator
 from nnunet_ext.translation.domains import Domain, Window
 from nnunet_ext.translation.facts import Gathered
+from nnunet_ext.translation.generators import new_generator
 from nnunet_ext.translation.settings import Settings
 from nnunet_ext.translation.target import TargetStatistics
 from nnunet_ext.weights import save_weights
 
 RECORD, PLANS, DATASET, TARGET = "translation.json", "plans.json", "dataset.json", "target_statistics.json"
 TO_CT, TO_MR = "generator.safetensors", "generator_back.safetensors"
-FORMAT = 1
+FORMAT = 2
 WARNING = (
     "Synthetic CT is for training networks. It shows what a network imagined: never use it for diagnosis, "
     "treatment planning or dose."
@@ -101,11 +101,12 @@ def load_model(folder: Path) -> TranslationModel:
             load_json(str(folder / name)) for name in (RECORD, PLANS, DATASET, TARGET)
         )
         if record["format"] != FORMAT:
-            raise ValueError(f"expected format {FORMAT}, got {record['format']}; install a newer nnunet_ext")
+            raise ValueError(
+                f"expected format {FORMAT} in {folder / RECORD}, got {record['format']}: use the nnunet_ext "
+                "that wrote it, or train again"
+            )
         settings = Settings.from_json(record["settings"])
-        generator = ResNetGenerator(
-            features=settings.generator_features, blocks=settings.generator_blocks
-        ).eval()
+        generator = new_generator(settings).eval()
         generator.load_state_dict(load_file(folder / TO_CT))
         window = Window(**record["target"]["window"])
         statistics = TargetStatistics.from_json(target)

@@ -1,4 +1,4 @@
-"""Histogram matching as a map of single values: where generators may begin, in place of random numbers."""
+"""Tables of single intensities: where anchored generators begin, in place of random numbers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skimage.filters import threshold_multiotsu
 from torch import Tensor
 
 from nnunet_ext.translation.facts import HISTOGRAM_BINS, Gathered
 
 _EDGES = np.linspace(-1, 1, HISTOGRAM_BINS + 1)
+_CENTERS = (_EDGES[1:] + _EDGES[:-1]) / 2
+# Between dark and tissue a table rises over twice this.
+_HALF_STEP = 0.05
 
 
 @dataclass(frozen=True)
 class IntensityMaps:
-    """Tables over equal steps from -1 to 1 that give bodies of one domain the histogram of the other's.
+    """Tables over equal steps from -1 to 1: air stays dark, all else becomes the middle of the other's body.
 
     Attributes:
         to_ct: of MR values.
@@ -30,36 +34,38 @@ class IntensityMaps:
     @classmethod
     def of(cls, mr: Gathered, ct: Gathered) -> IntensityMaps:
         """From what was seen of the cases."""
-        of_mr, of_ct = (np.sum([f.histogram for f in found.facts], axis=0) for found in (mr, ct))
-        return cls(tuple(matching_table(of_mr, of_ct)), tuple(matching_table(of_ct, of_mr)))
+        of_mr, of_ct = (np.sum([f.whole for f in found.facts], axis=0) for found in (mr, ct))
+        return cls(tuple(anchor_table(of_mr, of_ct)), tuple(anchor_table(of_ct, of_mr)))
 
 
-def matching_table(source: Iterable[float], target: Iterable[float]) -> list[float]:
-    """Where each edge of the source's bins goes: as many voxels lie below it as in the target.
+def anchor_table(source: Iterable[float], target: Iterable[float]) -> list[float]:
+    """What is dark stays dark; all else becomes the target's middle value of what is not dark.
 
-    -1 stays -1 and 1 stays 1, straight from there to where the body begins and ends.
+    Nothing is said of the order of tissues: in T1-weighted MRI fat is brighter than muscle, in CT darker, so
+    that every ascending map, histogram matching among them, exchanges the two.
 
     Args:
-        source: counts in equal bins from -1 to 1.
+        source: counts of whole images in equal bins from -1 to 1.
         target: likewise.
 
     Returns:
-        Ascending values, one for each edge.
+        Values, one for each edge of the bins.
+
+    Raises:
+        ValueError: fewer than three different values.
 
     Example:
-        >>> bins = np.zeros(HISTOGRAM_BINS)
-        >>> low, high = bins.copy(), bins.copy()
-        >>> low[64:96], high[96:128] = 1, 1
-        >>> table = matching_table(low, high)
-        >>> [round(table[edge], 3) for edge in (0, 64, 80, 96)]
-        [-1.0, 0.5, 0.75, 1.0]
+        >>> mr, ct = np.zeros(HISTOGRAM_BINS), np.zeros(HISTOGRAM_BINS)
+        >>> mr[[0, 40, 120]], ct[[2, 70, 80]] = (50, 30, 20), (60, 10, 30)
+        >>> table = anchor_table(mr, ct)
+        >>> [round(table[edge], 2) for edge in (0, 40, 120)]
+        [-1.0, 0.26, 0.26]
     """
-    ranks, of_source = _body(source)
-    wanted, of_target = _body(target)
-    # Empty bins within a body have edges of equal rank, which would leave open where a value goes.
-    ascending = wanted + 1e-9 * np.arange(len(wanted))
-    matched = np.interp(ranks, ascending, of_target)
-    return [float(v) for v in np.interp(_EDGES, [-1.0, *of_source, 1.0], [-1.0, *matched, 1.0])]
+    dark, _, border = _parts(source)
+    step = float(np.clip((dark + border) / 2, -1 + 2 * _HALF_STEP, 1 - 2 * _HALF_STEP))
+    low, high, _ = _parts(target)
+    knots = [-1.0, step - _HALF_STEP, step + _HALF_STEP, 1.0]
+    return [float(v) for v in np.interp(_EDGES, knots, [-1.0, low, high, high])]
 
 
 def mapped(image: Tensor, table: Tensor) -> Tensor:
@@ -79,10 +85,19 @@ def mapped(image: Tensor, table: Tensor) -> Tensor:
     return torch.lerp(table[index], table[index + 1], (place - below).to(table.dtype))
 
 
-def _body(counts: Iterable[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """From the first bin to the last that holds any: share of voxels below each edge, and the edges."""
+def _parts(counts: Iterable[float]) -> tuple[float, float, float]:
+    """Medians of what is dark and of the rest, and the border: the lower one of three classes.
+
+    With two classes it would lie between muscle and fat of an MR.
+    """
     held = np.asarray(list(counts), np.float64)
-    share = np.concatenate([[0.0], np.cumsum(held) / held.sum()])
-    filled = np.flatnonzero(held)
-    body = slice(int(filled[0]), int(filled[-1]) + 2)
-    return share[body], _EDGES[body]
+    if np.count_nonzero(held) < 3:
+        raise ValueError(f"expected images with three different values, got {np.count_nonzero(held)}")
+    border = float(threshold_multiotsu(hist=(held, _CENTERS), classes=3)[0])
+    is_dark = border >= _CENTERS
+    return _median(held, is_dark), _median(held, ~is_dark), border
+
+
+def _median(counts: NDArray[np.float64], part: NDArray[np.bool_]) -> float:
+    below = np.cumsum(np.where(part, counts, 0.0))
+    return float(_CENTERS[np.searchsorted(below, below[-1] / 2)])

@@ -184,15 +184,29 @@ def _check(real: Path, synthetic: Path, descriptions: Sequence[Mapping[str, Any]
     """Refuse datasets whose cases do not belong into one."""
     of_real, of_synthetic = descriptions
     for key in ("channel_names", "labels", "regions_class_order", "file_ending"):
-        if of_real.get(key) != of_synthetic.get(key):
+        if _comparable(key, of_real) != _comparable(key, of_synthetic):
             raise ValueError(
                 f"expected the same {key} in both, got {of_real.get(key)} in {real} and "
                 f"{of_synthetic.get(key)} in {synthetic}"
             )
     if synthetic_cases(of_real):
         raise ValueError(f"{real} holds synthetic cases itself; give the dataset of real CT")
-    if not synthetic_cases(of_synthetic):
+    named = synthetic_cases(of_synthetic)
+    if not named:
         raise ValueError(f"{synthetic} holds no synthetic cases; nnunet_ext translate apply writes them")
+    if others := sorted({case.public_name for case in labeled_cases(synthetic)} - named):
+        raise ValueError(
+            f"expected synthetic cases alone in {synthetic}, got {others[0]} beside them: give the dataset "
+            "that translate apply or match wrote, not a mixed one"
+        )
+
+
+def _comparable(key: str, description: Mapping[str, Any]) -> Any:
+    """nnU-Net takes "ct" for CT."""
+    found = description.get(key)
+    return (
+        {n: str(name).casefold() for n, name in found.items()} if key == "channel_names" and found else found
+    )
 
 
 def _cases(dataset: Path, *, channels: int) -> dict[str, tuple[Path, ...]]:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from nnunet_ext.networks.cyclegan import PatchDiscriminator, ResNetGenerator
-from nnunet_ext.translation.intensity_maps import IntensityMaps, mapped
+from nnunet_ext.networks.cyclegan import PatchDiscriminator
+from nnunet_ext.translation.generators import new_generator
+from nnunet_ext.translation.intensity_maps import IntensityMaps
 from nnunet_ext.translation.losses import adversarial_loss, distance, structure_loss
 from nnunet_ext.translation.settings import Settings
 
 Judge = Callable[[Tensor], Tensor]
 TOTAL, FAKE_CT, FAKE_MR = "total", "fake_ct", "fake_mr"
-_MATCHED_WEIGHT = 10.0  # as much as a cycle's
 
 
 class Generators(nn.Module):
@@ -31,32 +31,25 @@ class Generators(nn.Module):
 
     Args:
         settings: widths and weights.
-        maps: what generators learn while they warm up; needed where the settings have a warm-up.
-    """
+        maps: where anchored generators begin.
 
-    to_ct_table: Tensor
-    to_mr_table: Tensor
+    Raises:
+        ValueError: anchored generators without maps.
+    """
 
     def __init__(self, settings: Settings, maps: IntensityMaps | None = None) -> None:
         super().__init__()
-        self.has_warmup = settings.warmup_steps > 0
-        if self.has_warmup:
-            if maps is None:
-                raise ValueError("expected intensity maps for a warm-up, got none")
-            for name, values in (("to_ct_table", maps.to_ct), ("to_mr_table", maps.to_mr)):
-                self.register_buffer(name, torch.tensor(values), persistent=False)
+        if settings.anchored and maps is None:
+            raise ValueError("expected intensity maps for anchored generators, got none")
         self.weights = {
             "cycle": settings.cycle_weight,
             "identity": settings.identity_weight,
             "structure": settings.structure_weight,
         }
-        shape = {"features": settings.generator_features, "blocks": settings.generator_blocks}
-        self.to_ct = ResNetGenerator(**shape)
-        self.to_mr = ResNetGenerator(**shape)
+        self.to_ct = new_generator(settings, maps.to_ct if maps else None)
+        self.to_mr = new_generator(settings, maps.to_mr if maps else None)
 
-    def forward(
-        self, mr: Tensor, ct: Tensor, judge_mr: Judge, judge_ct: Judge, *, warm_up: bool = False
-    ) -> dict[str, Tensor]:
+    def forward(self, mr: Tensor, ct: Tensor, judge_mr: Judge, judge_ct: Judge) -> dict[str, Tensor]:
         """Losses and translations of a batch.
 
         Args:
@@ -64,7 +57,6 @@ class Generators(nn.Module):
             ct: likewise; of other patients.
             judge_mr: discriminator of MR.
             judge_ct: discriminator of CT.
-            warm_up: minimize the distance from matched histograms in place of the adversarial loss.
 
         Returns:
             ``total``, each unweighted loss by name, and the translations ``fake_ct`` and ``fake_mr``.
@@ -85,18 +77,11 @@ class Generators(nn.Module):
                 "structure_ct": structure_loss(mr, fake_ct),
                 "structure_mr": structure_loss(ct, fake_mr),
             }
-        if self.has_warmup:
-            losses |= {
-                "matched_ct": distance(fake_ct, mapped(mr, self.to_ct_table)),
-                "matched_mr": distance(fake_mr, mapped(ct, self.to_mr_table)),
-            }
-        total = self.weighted(losses, warm_up=warm_up)
-        return {TOTAL: total, **losses, FAKE_CT: fake_ct, FAKE_MR: fake_mr}
+        return {TOTAL: self.weighted(losses), **losses, FAKE_CT: fake_ct, FAKE_MR: fake_mr}
 
-    def weighted(self, losses: Mapping[str, Tensor], *, warm_up: bool = False) -> Tensor:
+    def weighted(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The sum that is minimized."""
-        judged, matched = (0.0, _MATCHED_WEIGHT) if warm_up else (1.0, 0.0)
-        weights = {**self.weights, "adversarial": judged, "matched": matched}
+        weights = {**self.weights, "adversarial": 1.0}
         terms = [weights[name.split("_")[0]] * loss for name, loss in losses.items()]
         return torch.stack(terms).sum()
 
@@ -146,9 +131,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(True)
 
 
-def _translated(
-    generator: ResNetGenerator, image: Tensor, own: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
+def _translated(generator: nn.Module, image: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """A translation, and what becomes of an image that is of the wanted kind already."""
     if own is None:
         return generator(image), None

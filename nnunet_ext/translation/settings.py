@@ -33,9 +33,9 @@ class Settings:
         pool_size: earlier translations that the discriminators are shown; 0 shows them the latest only.
         learning_rate: of Adam.
         constant_share: part of the training before the rate begins to fall, 0 to 1.
-        warmup_steps: in which the generators learn the map that gives bodies the other domain's histogram, in
-            place of what the discriminators say; 0 leaves it out, as the paper does. A cycle can be closed
-            with tissues exchanged, and what a training finds depends on where it begins.
+        anchored: generators begin as a table of intensities that keeps air dark, and learn what to add. A
+            cycle can be closed with tissues exchanged, and what a training finds depends on where it begins.
+            The paper's begin at random.
         batch_size: patches of each domain in a step, over all processes.
         mr_percentiles: of an MR image, that become -1 and 1.
         mirroring_axes: of the patch (z, y, x); left and right must not change places in a heart.
@@ -58,7 +58,7 @@ class Settings:
     pool_size: int = 50
     learning_rate: float = 2e-4
     constant_share: float = 0.5
-    warmup_steps: int = 0
+    anchored: bool = False
     batch_size: int = 1
     mr_percentiles: tuple[float, float] = (0.5, 99.5)
     mirroring_axes: tuple[int, ...] = ()
@@ -69,7 +69,6 @@ class Settings:
         low, high = self.mr_percentiles
         checks = {
             "at least one step": self.steps >= 1,
-            "a warm-up of 0 or more steps, and no more than all": 0 <= self.warmup_steps <= self.steps,
             "a batch of at least 1": self.batch_size >= 1,
             "a pool of 0 or more": self.pool_size >= 0,
             "weights of 0 or more": min(self.cycle_weight, self.identity_weight, self.structure_weight) >= 0,

@@ -32,7 +32,7 @@ class Players:
     Args:
         fabric: launched.
         settings: of the training.
-        maps: for a warm-up.
+        maps: for anchored generators.
     """
 
     def __init__(self, fabric: Fabric, settings: Settings, maps: IntensityMaps | None = None) -> None:
@@ -71,8 +71,7 @@ class Players:
                 )
         judges = self.raw_discriminators
         with frozen(judges):
-            warm_up = number < self.settings.warmup_steps
-            losses = self.generators(mr, ct, judges.of_mr, judges.of_ct, warm_up=warm_up)
+            losses = self.generators(mr, ct, judges.of_mr, judges.of_ct)
             self._update(losses[TOTAL], self._generator_adam)
         fake_mr, fake_ct = losses.pop(FAKE_MR).detach(), losses.pop(FAKE_CT).detach()
         shown_mr = self._shown("mr", fake_mr, number)

@@ -160,7 +160,8 @@ class _Run:
             target = TargetStatistics.of(self.ct, found[1])
             begin(self.folder, description, mr=self.mr, ct=self.ct, target=target)
         fabric.barrier()
-        players = Players(fabric, self.settings, IntensityMaps.of(*found))
+        maps = IntensityMaps.of(*found) if self.settings.anchored else None
+        players = Players(fabric, self.settings, maps)
         start = 0
         if checkpoint := load_checkpoint(self.folder, map_location=fabric.device):
             players.resume(checkpoint)

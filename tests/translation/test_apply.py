@@ -248,6 +248,32 @@ def test_a_model_is_read_back_as_it_was(home: TranslationHome, model_folder: Pat
     assert hu.max() <= 1000
 
 
+def test_an_anchored_model_is_read_back_with_its_table(home: TranslationHome, tmp_path: Path) -> None:
+    train_small(home, tmp_path, small(steps=1, anchored=True))
+    hu = sitk.GetArrayFromImage(CaseTranslator(load_model(tmp_path))(files_of(home.raw / MR)).image)
+    mr = sitk.GetArrayFromImage(sitk.ReadImage(str(files_of(home.raw / MR)[0])))
+    assert np.median(hu[mr < 60]) < -850
+    assert -200 < np.median(hu[mr > 240]) < 250
+
+
+def test_a_tile_of_air_alone_is_air(model: TranslationModel) -> None:
+    """Instance normalization would make of a flat tile what it likes."""
+    tile = torch.zeros(1, 1, 16, 16, 20)
+    translator = CaseTranslator(model)
+    assert bool((translator._forward(tile) == -1).all())
+    tile[..., 0] = 1
+    assert not bool((translator._forward(tile) == -1).all())
+
+
+def test_a_model_of_another_format_is_named(model_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(model_folder, folder)
+    record = json.loads((folder / "translation.json").read_text())
+    (folder / "translation.json").write_text(json.dumps({**record, "format": 1}))
+    with pytest.raises(ValueError, match=r"expected format 2 in .*, got 1: use the nnunet_ext that wrote it"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("name", ["generator.safetensors", "translation.json", "target_statistics.json"])
 def test_models_with_missing_or_damaged_files_are_named(
     tmp_path: Path, model_folder: Path, name: str

@@ -131,7 +131,9 @@ def test_an_image_is_read_as_it_is_cut() -> None:
             return np.full((1, 2, 4, 4), 50.0)
 
     nothing = np.zeros((1, 3), np.int32)
-    facts = CaseFacts("a", Range(0, 100), nothing, nothing[0].astype(np.int64), {}, (4, 4, 4), (1, 1, 1))
+    facts = CaseFacts(
+        "a", Range(0, 100), nothing, nothing[0].astype(np.int64), nothing[0], {}, (4, 4, 4), (1, 1, 1)
+    )
     image = UnitImage(Stored(), facts, 1)
     cut = image[(slice(None), slice(0, 2), slice(None), slice(None))]
     assert image.shape == (1, 4, 4, 4)

@@ -183,6 +183,20 @@ def test_datasets_that_do_not_go_together_are_refused(matched: TranslationHome, 
     with pytest.raises(ValueError, match="holds synthetic cases itself"):
         mix(raw / "Dataset043_S", raw / "Dataset043_S", target, fraction=0.5, progress=False)
     assert not target.exists()
+    mix(raw / CT, raw / "Dataset043_S", target, fraction=0.5, progress=False)
+    with pytest.raises(ValueError, match=r"expected synthetic cases alone in .*got ct_0 beside them"):
+        mix(raw / CT, target, tmp_path / "Dataset046_M", fraction=0.5, progress=False)
+
+
+def test_a_channel_in_small_letters_is_ct_too(matched: TranslationHome, tmp_path: Path) -> None:
+    copy = tmp_path / "Dataset042_CT"
+    shutil.copytree(matched.raw / CT, copy)
+    content = json.loads((copy / "dataset.json").read_text())
+    (copy / "dataset.json").write_text(json.dumps({**content, "channel_names": {"0": "ct"}}))
+    assert (
+        len(mix(copy, matched.raw / "Dataset043_S", tmp_path / "M", fraction=0.4, progress=False).synthetic)
+        == 2
+    )
 
 
 def test_a_case_without_a_label_is_not_judged_by_its_image(matched: TranslationHome, tmp_path: Path) -> None:

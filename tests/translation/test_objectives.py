@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 from translation_home import small
 
+from nnunet_ext.networks.cyclegan import ResNetGenerator
+from nnunet_ext.translation.facts import HISTOGRAM_BINS
+from nnunet_ext.translation.generators import AnchoredGenerator
 from nnunet_ext.translation.intensity_maps import IntensityMaps
 from nnunet_ext.translation.losses import structure_loss
 from nnunet_ext.translation.objectives import Discriminators, Generators, frozen
@@ -55,22 +58,38 @@ def test_weights_scale_their_losses_exactly() -> None:
     )
 
 
-def test_a_warm_up_asks_for_the_map_and_not_for_what_is_judged() -> None:
-    maps = IntensityMaps(to_ct=(-1.0, 0.5, 1.0), to_mr=(-1.0, -0.5, 1.0))
+def test_anchored_generators_begin_as_tables_and_learn_what_to_add() -> None:
+    edges = torch.linspace(-1, 1, HISTOGRAM_BINS + 1)
+    to_ct, to_mr = 0.5 * edges, -0.4 * edges
+    maps = IntensityMaps(tuple(to_ct.tolist()), tuple(to_mr.tolist()))
     torch.manual_seed(0)
-    generators = Generators(small(warmup_steps=1, cycle_weight=0.0, identity_weight=0.0), maps)
-    mr, ct = torch.zeros(SIZE), torch.zeros(SIZE)
-    fake_ct, fake_mr = generators.to_ct(mr), generators.to_mr(ct)
-    distances = (fake_ct - 0.5).abs().mean() + (fake_mr + 0.5).abs().mean()
-    judge = Constant(0.5)
-    warm = generators(mr, ct, judge, judge, warm_up=True)
-    after = generators(mr, ct, judge, judge)
-    torch.testing.assert_close(warm["total"], 10 * distances)
-    assert float(after["total"].detach()) == pytest.approx(2 * 0.5**2)
-    assert warm.keys() == after.keys()  # one table of losses
-    assert not any("table" in name for name in generators.state_dict())
-    with pytest.raises(ValueError, match="expected intensity maps for a warm-up"):
-        Generators(small(warmup_steps=1))
+    generators = Generators(small(anchored=True), maps)
+    image = torch.rand(SIZE) * 2 - 1
+    torch.testing.assert_close(generators.to_ct(image), 0.5 * image)
+    torch.testing.assert_close(generators.to_mr(image), -0.4 * image)
+    other = torch.rand(SIZE) * 2 - 1
+    judge = Discriminators(small())
+    adam = torch.optim.Adam(generators.parameters(), 1e-2)
+    for _ in range(2):
+        adam.zero_grad()
+        generators(image, other, judge.of_mr, judge.of_ct)["total"].backward()
+        adam.step()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generators.to_ct.parameters())
+    assert (generators.to_ct(image) - 0.5 * image).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="expected intensity maps for anchored generators"):
+        Generators(small(anchored=True))
+
+
+def test_what_is_anchored_at_the_ends_hardly_moves() -> None:
+    """Air stays air however the network argues; in the middle the same argument decides."""
+    table = [-1.0] * 64 + [0.0] * (HISTOGRAM_BINS + 1 - 64)
+    generator = AnchoredGenerator(ResNetGenerator(features=2, blocks=1), table)
+    torch.nn.init.constant_(generator.generator.last.bias, 1.0)
+    image = torch.full(SIZE, -1.0)
+    image[..., 4:] = 0.5
+    found = generator(image)
+    assert float(found[..., :4].detach().max()) < -0.85
+    assert float(found[..., 4:].detach().min()) > 0.75
 
 
 def test_one_pass_gives_what_three_would() -> None:

@@ -34,8 +34,6 @@ def test_constant_share() -> None:
         ({"pool_size": -1}, "a pool of 0 or more"),
         ({"cycle_weight": -1.0}, "weights of 0 or more"),
         ({"learning_rate": 0.0}, "a learning rate above 0"),
-        ({"warmup_steps": 10_000}, "a warm-up of 0 or more steps"),
-        ({"warmup_steps": -1}, "a warm-up of 0 or more steps"),
         ({"constant_share": 1.5}, "a constant share"),
         ({"mr_percentiles": (99.0, 1.0)}, "percentiles"),
         ({"mirroring_axes": (3,)}, "mirroring axes"),

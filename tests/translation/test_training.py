@@ -55,7 +55,7 @@ def _assert_equal(one: Any, other: Any) -> None:
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     home: TranslationHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = small(steps=6, pool_size=2, warmup_steps=4)
+    settings = small(steps=6, pool_size=2, anchored=True)
     train_small(home, tmp_path / "undisturbed", settings)
     whole = step.Players.step
 
