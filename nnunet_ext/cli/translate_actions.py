@@ -133,7 +133,7 @@ def match(args: argparse.Namespace) -> int:
     except CaseError as error:
         raise ValueError(f"{real.name}: {error}") from error
     made_by = {"method": "histogram matching", "reference": real.name, "channel": args.mr_channel}
-    method = Method(HistogramMatcher(look.values, channel=args.mr_channel), made_by, look.target)
+    method = Method(HistogramMatcher(look, channel=args.mr_channel), made_by, look.target)
     return _report(translate_dataset(source, dataset, method, progress=not args.no_pbar), dataset)
 
 

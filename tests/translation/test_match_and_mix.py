@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
-from translation_home import CT, MR, TranslationHome, write_home
+from translation_home import CT, MR, TranslationHome, write_array, write_home
 
 from nnunet_ext.clinical_io import CaseError
 from nnunet_ext.translation.dataset import Method, translate_dataset
@@ -24,7 +24,7 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> TranslationHome:
     """Five patients of each modality, and the MR as matched "CT"; not to be changed."""
     home = write_home(tmp_path_factory.mktemp("mix"), cases=5)
     look = look_at_ct(home.raw / CT, progress=False)
-    method = Method(HistogramMatcher(look.values), {"method": "match"}, look.target)
+    method = Method(HistogramMatcher(look), {"method": "match"}, look.target)
     translate_dataset(home.raw / MR, home.raw / "Dataset043_S", method, progress=False)
     return home
 
@@ -40,9 +40,35 @@ def test_a_matched_image_has_the_histogram_of_ct_and_the_order_of_mr(matched: Tr
         ]
     )
     ranks = np.linspace(1, 99, 25)
-    np.testing.assert_allclose(np.percentile(hu, ranks), np.percentile(every, ranks), atol=12)
+    for found, wanted in ((hu[mr < 150], every[every < -500]), (hu[mr > 150], every[every > -500])):
+        np.testing.assert_allclose(np.percentile(found, ranks), np.percentile(wanted, ranks), atol=12)
     order = np.argsort(mr.ravel(), kind="stable")
     assert (np.diff(hu.ravel()[order].astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("air", [0.2, 0.5, 0.8])
+def test_a_background_of_zeros_is_air_however_large(
+    matched: TranslationHome, tmp_path: Path, air: float
+) -> None:
+    """Equal values used to take the upper end of their share: tissue, where MR has more background."""
+    rng = np.random.default_rng(0)
+    image = np.zeros((10, 20, 30), np.float32)
+    tissue = rng.random(image.shape) > air
+    image[tissue] = np.where(rng.random(tissue.sum()) < 0.6, 300, 900) + rng.normal(0, 15, tissue.sum())
+    write_array(image, tmp_path / "mr_0000.nii.gz", spacing_mm=(1, 1, 1))
+    look = look_at_ct(matched.raw / CT, progress=False)
+    hu = sitk.GetArrayFromImage(HistogramMatcher(look)([tmp_path / "mr_0000.nii.gz"]).image)
+    assert set(np.unique(hu[~tissue])) == {-1000}
+    assert hu[tissue].min() > -500
+    assert abs(np.median(hu[tissue]) - np.median(look.body)) < 12
+
+
+def test_an_image_of_two_values_is_refused_by_name(matched: TranslationHome, tmp_path: Path) -> None:
+    image = np.zeros((8, 8, 8), np.float32)
+    image[2:5] = 1
+    write_array(image, tmp_path / "mr_0000.nii.gz", spacing_mm=(1, 1, 1))
+    with pytest.raises(CaseError, match="no three classes of brightness"):
+        HistogramMatcher(look_at_ct(matched.raw / CT, progress=False))([tmp_path / "mr_0000.nii.gz"])
 
 
 def test_what_real_ct_looks_like(matched: TranslationHome) -> None:
