@@ -1,213 +1,145 @@
 """The refiner on whole-heart phantoms: what it mends, what it leaves alone, and what it breaks.
 
-    python benchmarks/refine_heart.py WORK [--cases 16] [--test-cases 12] [--size-vox 56 64 64] [--budget ...]
+    python benchmarks/refine_heart.py WORK [--cases 16] [--test-cases 12] [--size-vox 40 48 48] [--budget ...]
 
-A first network (nnU-Net's own trainer, a small budget, two folds) on CT phantoms whose chambers have one
-signal; a refiner on its out-of-fold errors; then, on phantoms that nobody has trained on:
+A first network (nnU-Net's own trainer, a small budget, two folds) on MR phantoms, whose blood has one tone in
+all chambers; refiners on its out-of-fold errors; then, on phantoms that nobody has trained on:
 
-- first: the first network, both folds; refined where it was unsure, and everywhere; nnU-Net's own connected
-  components (nnUNetv2_determine_postprocessing on the same out-of-fold predictions);
-- planted: the same probabilities with left and right chambers exchanged in a part, and with islands; refined,
-  and connected components;
-- perfect: probabilities of a network that is right everywhere, softened at borders; refined with
-  --force-refiner: nothing should change by more than 0.002 Dice.
+- first: the first network, both folds; refined as the refiner decides, where it was unsure, everywhere, and
+  by a refiner with a coarser local grid; nnU-Net's own connected components
+  (nnUNetv2_determine_postprocessing on the same out-of-fold predictions);
+- planted: the same probabilities with balls in which left and right chambers are exchanged, and with islands
+  that are copies of real parts, made by other code than the refiner's own corruptions; refined, and
+  connected components, which have seen as little of them;
+- perfect: the same probabilities, where they are wrong exchanged with those of the right class: labels
+  without an error, as sure as a trained network is. Refined with --force-refiner: nothing should change by
+  more than 0.002 Dice.
 
-All through commands that a user types; what is finished is not run again. Prints mean Dice and HD95 over
-structures and the pooled WHS Dice, with the paired difference from the unrefined predictions and its 95 %
-bootstrap interval.
+All through commands that a user types; what is finished is not run again. Prints the held-out tables, then
+mean Dice and HD95 over structures and the pooled WHS Dice, with the paired difference from the unrefined
+predictions, its 95 % bootstrap interval and a verdict after Holm's correction.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
-from typed_commands import Work, print_machine
+from refined_model import CONFIGURATION, RefinedModel, Row
+from typed_commands import Work
 
-from nnunet_ext.evaluation.statistics import compare
 from nnunet_ext.phantoms.whole_heart import LABELS, make_whole_heart
-from nnunet_ext.refinement.corruption import Anatomy, swapped_look_alikes, with_island
 
-CONFIGURATION, PLANS = "3d_fullres", "nnUNetPlans"
+PLANS = "nnUNetPlans"
+LOCAL_GRIDS = (1, 2)
 LOOK_ALIKES = (("LA", "RA"), ("LV", "RV"))
-# What belongs to which predictions: name, the unrefined one, options of apply or the postprocessing.
-REFINED: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "first, refined": ("first", ("--force-refiner",)),
-    "first, refined everywhere": ("first", ("--force-refiner", "--everywhere")),
-    "planted, refined": ("planted", ("--force-refiner",)),
-    "planted, refined everywhere": ("planted", ("--force-refiner", "--everywhere")),
-    "perfect, refined": ("perfect", ("--force-refiner",)),
-}
-COMPONENTS = {"first, components": "first", "planted, components": "planted"}
+FORCED = ("--force-refiner",)
+ROWS = (
+    Row("first, as it decides", "first", ()),
+    Row("first, refined", "first", FORCED),
+    Row("first, refined everywhere", "first", (*FORCED, "--everywhere")),
+    Row("first, local grid 2", "first", FORCED, local_grid=2),
+    Row("first, components", "first", None),
+    Row("planted, refined", "planted", FORCED),
+    Row("planted, refined everywhere", "planted", (*FORCED, "--everywhere")),
+    Row("planted, local grid 2", "planted", FORCED, local_grid=2),
+    Row("planted, components", "planted", None),
+    Row("perfect, refined", "perfect", FORCED),
+    Row("perfect, local grid 2", "perfect", FORCED, local_grid=2),
+)
 
 
-class Heart:
-    """The benchmark in its folder."""
+def write_phantoms(work: Work, *, cases: int, test_cases: int, size_vox: Sequence[int]) -> None:
+    """Training and test cases; those that are there are kept."""
+    names = [f"heart_{seed:02}" for seed in range(cases + test_cases)]
+    for seed, name in enumerate(names):
+        if not work.has_case(name):
+            print(f"phantom {seed}", file=sys.stderr, flush=True)
+            patient = make_whole_heart(seed=seed, modality="MR", size_vox=size_vox)
+            work.write_case(patient, name, train=seed < cases)
+    work.describe(channels=["MRI"], labels=LABELS, cases=names[:cases])
 
-    def __init__(self, work: Work, budget: str) -> None:
-        self.work = work
-        self.trainer = f"nnUNetTrainer_{budget}_NoMirroring"
-        self.model = work.folder / "results" / work.name / f"{self.trainer}__{PLANS}__{CONFIGURATION}"
-        self.preprocessed = work.folder / "preprocessed" / work.name
-        self.predictions = work.folder / "predicted"
 
-    def write_phantoms(self, *, cases: int, test_cases: int, size_vox: Sequence[int]) -> None:
-        """Training and test cases; those that are there are kept."""
-        names = [f"heart_{seed}" for seed in range(cases + test_cases)]
-        for seed, name in enumerate(names):
-            if not any(self.work.folder.glob(f"**/{name}.nii.gz")):
-                print(f"phantom {seed}", file=sys.stderr, flush=True)
-                patient = make_whole_heart(seed=seed, size_vox=size_vox)
-                self.work.write_case(patient, name, train=seed < cases)
-        self.work.describe(channels=["CT"], labels=LABELS, cases=names[:cases])
-
-    def train(self, refiner_iterations: int) -> None:
-        """The first network's two folds with their probabilities, and the refiner."""
-        work = self.work
-        work.once("fingerprint", "nnUNetv2_extract_fingerprint", "-d", work.number, "-np", 2)
-        work.once("plan", "nnUNetv2_plan_experiment", "-d", work.number)
-        work.preprocess(PLANS, CONFIGURATION)
-        for fold in (0, 1):
-            command = ("nnUNetv2_train", work.number, CONFIGURATION, fold, "-tr", self.trainer, "--npz")
-            more = ("--c",) if any((self.model / f"fold_{fold}").glob("checkpoint_*.pth")) else ()
-            work.once(f"train-{fold}", *command, "-device", "cpu", *more)
-        named = ("-c", CONFIGURATION, "-tr", self.trainer, "--iterations", refiner_iterations)
-        work.once("refine-train", "nnunet_ext", "refine", "train", work.number, *named, "--no-pbar")
-
-    def predict(self) -> None:
-        """All predictions of the test images."""
-        first = ("-i", self.work.folder / "images", "-o", self.predictions / "first", "-m", self.model)
-        options = ("--save-probabilities", "--device", "cpu", "--no-pbar")
-        self.work.once("predict-first", "nnunet_ext", "predict", *first, *options)
-        for name, make in (("planted", planted), ("perfect", perfect)):
-            self._once(f"make-{name}", lambda name=name, make=make: self._made(name, make))
-        for name, (source, more) in REFINED.items():
-            folders = (self.predictions / source, "-o", self.predictions / slug(name))
-            refiner = ("--refiner", self.model / "refiner", "--no-pbar", *more)
-            self.work.once(f"apply-{slug(name)}", "nnunet_ext", "refine", "apply", *folders, *refiner)
-        self._components()
-
-    def _components(self) -> None:
-        """nnU-Net's decision about connected components, on the same out-of-fold predictions."""
-        gathered = self.work.folder / "out-of-fold"
-        named = ("-c", CONFIGURATION, "-tr", self.trainer, "-p", PLANS, "-f", 0, 1)
-        gather = ("nnUNetv2_accumulate_crossval_results", self.work.number, *named, "-o", gathered)
-        self.work.once("gather", *gather)
-        references = ("-ref", self.preprocessed / "gt_segmentations")
-        plans = ("-plans_json", self.model / "plans.json", "-dataset_json", self.model / "dataset.json")
-        decide = ("nnUNetv2_determine_postprocessing", "-i", gathered, *references, *plans, "-np", 2)
-        self.work.once("decide-components", *decide)
-        for name, source in COMPONENTS.items():
-            folders = ("-i", self.predictions / source, "-o", self.predictions / slug(name))
-            options = ("-pp_pkl_file", gathered / "postprocessing.pkl", "-np", 2, *plans)
-            self.work.once(f"components-{slug(name)}", "nnUNetv2_apply_postprocessing", *folders, *options)
-
-    def scores(self, name: str) -> dict[str, dict[str, float]]:
-        """Of each case: Dice and HD95 over structures, and WHS."""
-        file = self.work.folder / "scores" / f"{slug(name)}.json"
-        file.parent.mkdir(exist_ok=True)
-        folders = (self.predictions / slug(name), self.work.folder / "references")
-        options = ("--dataset-json", self.model / "dataset.json", "--json", file)
-        self.work.once(f"evaluate-{slug(name)}", "nnunet_ext", "evaluate", *folders, *options)
-        found = {}
-        for case in json.loads(file.read_text())["metric_per_case"]:
-            structures = list(case["metrics"].values())
-            found[case["case"]] = {
-                "Dice": float(np.mean([s["Dice"] for s in structures])),
-                "HD95 mm": float(np.mean([s["hd95_mm"] for s in structures])),
-                "WHS": float(case["pooled"]["Dice"]),
-            }
-        return found
-
-    def _made(self, name: str, make: Callable[..., NDArray[np.float32]]) -> None:
-        """A folder of probabilities that are made, as the predictor would leave it."""
-        target, source = self.predictions / name, self.predictions / "first"
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for file in ("dataset.json", "plans.json"):
-            shutil.copy(source / file, target)
-        for number, file in enumerate(sorted(source.glob("*.npz"))):
-            image = sitk.ReadImage(str(self.work.folder / "references" / f"{file.stem}.nii.gz"))
-            reference = sitk.GetArrayFromImage(image)
-            spacing_mm = tuple(float(s) for s in image.GetSpacing()[::-1])
-            with np.load(file) as archive:
-                first = archive["probabilities"]
-            values = make(first, reference=reference, spacing_mm=spacing_mm, seed=number)
-            np.savez_compressed(target / file.name, probabilities=values.astype(np.float32))
-            shutil.copy(file.with_suffix(".pkl"), target)
-            labels = sitk.GetImageFromArray(values.argmax(0).astype(np.uint8))
-            labels.CopyInformation(image)
-            sitk.WriteImage(labels, str(target / f"{file.stem}.nii.gz"))
-
-    def _once(self, name: str, step: Callable[[], None]) -> None:
-        done = self.work.folder / "done" / name
-        if not done.exists():
-            print("+", name, file=sys.stderr, flush=True)
-            step()
-            done.touch()
+def make_predictions(model: RefinedModel, name: str, make: Callable[..., NDArray[np.float32]]) -> None:
+    """A folder of probabilities that are made, as the predictor would leave it."""
+    done = model.work.folder / "done" / f"make-{name}"
+    if done.exists():
+        return
+    target, source = model.predictions / name, model.predictions / "first"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in ("dataset.json", "plans.json"):
+        shutil.copy(source / file, target)
+    for number, file in enumerate(sorted(source.glob("*.npz"))):
+        image = sitk.ReadImage(str(model.work.folder / "references" / f"{file.stem}.nii.gz"))
+        spacing_mm = tuple(float(s) for s in image.GetSpacing()[::-1])
+        with np.load(file) as archive:
+            first = archive["probabilities"]
+        values = make(first, reference=sitk.GetArrayFromImage(image), spacing_mm=spacing_mm, seed=number)
+        np.savez_compressed(target / file.name, probabilities=values.astype(np.float32))
+        shutil.copy(file.with_suffix(".pkl"), target)
+        labels = sitk.GetImageFromArray(values.argmax(0).astype(np.uint8))
+        labels.CopyInformation(image)
+        sitk.WriteImage(labels, str(target / f"{file.stem}.nii.gz"))
+    done.touch()
 
 
 def planted(
     first: NDArray[np.float32], *, spacing_mm: tuple[float, ...], seed: int, **others: Any
 ) -> NDArray[np.float32]:
-    """The first network's probabilities with two exchanges of chambers and two islands."""
-    names = list(LABELS)
-    weights = np.zeros((len(names), len(names)))
-    for one, other in LOOK_ALIKES:
-        weights[names.index(one), names.index(other)] = weights[names.index(other), names.index(one)] = 1
-    members = tuple((value,) for value in LABELS.values())
-    anatomy = Anatomy(spacing_mm, members, False, weights, radius_mm=(6.0, 12.0))
+    """The first network's probabilities with two balls of exchanged chambers and two islands."""
     rng = np.random.default_rng([2024, seed])
-    for kind in (swapped_look_alikes, swapped_look_alikes, with_island, with_island):
-        first = kind(first, rng, anatomy)
-    return first
+    made, labels = first.copy(), first.argmax(0)
+    for one, other in LOOK_ALIKES:
+        pair = [LABELS[one], LABELS[other]]
+        ball = ball_around(some_voxel(labels == pair[rng.integers(2)], rng), labels.shape, spacing_mm, rng)
+        made[pair] = np.where(ball, made[pair[::-1]], made[pair])
+    for label in rng.choice(list(LABELS.values())[1:], 2, replace=False):
+        middle, place = some_voxel(labels == label, rng), some_voxel(labels == 0, rng)
+        ball = ball_around(place, labels.shape, spacing_mm, rng)
+        made = np.where(ball, np.roll(first, place - middle, axis=(1, 2, 3)), made)
+    return made
+
+
+def some_voxel(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+    """One of a mask, or of the image where it is empty."""
+    places = np.argwhere(mask if mask.any() else np.ones_like(mask))
+    return np.asarray(places[rng.integers(len(places))])
+
+
+def ball_around(
+    center: NDArray[np.int64],
+    shape: tuple[int, ...],
+    spacing_mm: tuple[float, ...],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Of 8 to 14 mm radius."""
+    axes = np.ogrid[tuple(slice(0, n) for n in shape)]
+    away = sum(((axis - c) * s) ** 2 for axis, c, s in zip(axes, center, spacing_mm, strict=True))
+    return np.asarray(away < rng.uniform(8.0, 14.0) ** 2)
 
 
 def perfect(first: NDArray[np.float32], *, reference: NDArray[Any], **others: Any) -> NDArray[np.float32]:
-    """Right everywhere, and less sure at borders, as a trained network is."""
-    sharp = np.stack([reference == label for label in range(len(first))]).astype(np.float32)
-    soft = np.stack([ndimage.gaussian_filter(channel, 0.8) for channel in sharp])
-    return np.asarray(0.55 * sharp + 0.45 * soft / soft.sum(0))
+    """Where the first network is wrong, its largest probability and the right class's change places.
 
-
-def slug(name: str) -> str:
-    """For file names."""
-    return name.replace(", ", "-").replace(" ", "-")
-
-
-def print_table(heart: Heart) -> None:
-    """One line for each folder of predictions, with differences from the unrefined one."""
-    print_machine()
-    pairs = {
-        **{name: name for name in ("first", "planted", "perfect")},
-        **{name: source for name, (source, _) in REFINED.items()},
-        **COMPONENTS,
-    }
-    scores = {name: heart.scores(name) for name in pairs}
-    for metric, higher in (("Dice", True), ("HD95 mm", False), ("WHS", True)):
-        print(f"\n{metric:<30}{'mean':>9}{'difference':>12}{'95 % interval':>22}{'worst case':>12}  verdict")
-        for name in sorted(pairs):
-            before, after = (
-                np.array([case[metric] for _, case in sorted(scores[which].items())])
-                for which in (pairs[name], name)
-            )
-            line = f"{name:<30}{after.mean():>9.4f}"
-            if name != pairs[name]:
-                found = compare(after, before, metric=metric, higher_is_better=higher)
-                low, high = found.interval
-                worst = (after - before).min() if higher else (after - before).max()
-                interval = f"{low:+.4f} {high:+.4f}"
-                line += f"{found.difference:>+12.4f}{interval:>22}{worst:>+12.4f}  {found.verdict}"
-            print(line)
+    Example:
+        >>> perfect(np.array([[[[0.7]]], [[[0.3]]]]), reference=np.array([[[1]]])).ravel().tolist()
+        [0.3, 0.7]
+    """
+    made, largest = first.copy(), first.argmax(0)
+    right = reference.astype(np.int64)
+    np.put_along_axis(made, right[None], np.take_along_axis(first, largest[None], 0), 0)
+    wrong = largest != right
+    values = np.where(wrong, np.take_along_axis(first, right[None], 0)[0], made.max(0))
+    np.put_along_axis(made, largest[None], values[None], 0)
+    return made
 
 
 def main() -> None:
@@ -218,15 +150,25 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for everything")
     parser.add_argument("--cases", type=int, default=16, help="training phantoms (16)")
     parser.add_argument("--test-cases", type=int, default=12, help="unseen phantoms (12)")
-    parser.add_argument("--size-vox", type=int, nargs=3, default=(56, 64, 64))
+    parser.add_argument("--size-vox", type=int, nargs=3, default=(40, 48, 48))
     parser.add_argument("--budget", default="10epochs_25iters", help="of the first network")
-    parser.add_argument("--refiner-iterations", type=int, default=500, help="of each of its trainings (500)")
+    parser.add_argument("--refiner-iterations", type=int, default=300, help="of each of its trainings (300)")
     args = parser.parse_args()
-    heart = Heart(Work(args.work.resolve(), 962, "Dataset962_HeartPhantom"), args.budget)
-    heart.write_phantoms(cases=args.cases, test_cases=args.test_cases, size_vox=args.size_vox)
-    heart.train(args.refiner_iterations)
-    heart.predict()
-    print_table(heart)
+    work = Work(args.work.resolve(), 962, "Dataset962_HeartPhantom", image_by_image=False)
+    work.folder.mkdir(parents=True, exist_ok=True)
+    work.require_same({name: value for name, value in vars(args).items() if name != "work"})
+    write_phantoms(work, cases=args.cases, test_cases=args.test_cases, size_vox=args.size_vox)
+    work.once("fingerprint", "nnUNetv2_extract_fingerprint", "-d", work.number, "-np", 2)
+    work.once("plan", "nnUNetv2_plan_experiment", "-d", work.number)
+    work.preprocess(PLANS, CONFIGURATION)
+    model = RefinedModel(work, trainer=f"nnUNetTrainer_{args.budget}_NoMirroring", plans=PLANS)
+    model.train(iterations=args.refiner_iterations, local_grids=LOCAL_GRIDS)
+    model.predict_first()
+    make_predictions(model, "planted", planted)
+    make_predictions(model, "perfect", perfect)
+    model.refine(ROWS)
+    model.print_held_out(LOCAL_GRIDS)
+    model.print_table(ROWS)
 
 
 if __name__ == "__main__":
