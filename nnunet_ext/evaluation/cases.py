@@ -123,13 +123,30 @@ def find_cases(
     for path in (prediction, reference):
         if not path.is_dir():
             raise ValueError(f"expected two folders or two files, {path} is no folder")
-    predicted, expected = (_label_maps(folder, file_ending) for folder in (prediction, reference))
+    predicted, expected = (label_maps(folder, file_ending) for folder in (prediction, reference))
     if not predicted:
         raise ValueError(f"no {file_ending} file in {prediction}, which should hold the predictions")
     names: Sequence[str] = sorted(predicted if only_predicted else {*predicted, *expected})
     return tuple(Case(name, predicted.get(name), expected.get(name)) for name in names)
 
 
-def _label_maps(folder: Path, ending: str) -> dict[str, Path]:
-    files = (f for f in folder.iterdir() if f.name.endswith(ending) and not f.name.startswith("."))
-    return {f.name.removesuffix(ending): f for f in files if f.is_file()}
+def label_maps(folder: Path, file_ending: str) -> dict[str, Path]:
+    """Files of a folder by the name of their case; hidden ones are none.
+
+    Args:
+        folder: with other files beside them, or without any.
+        file_ending: of the dataset's label maps.
+
+    Raises:
+        OSError: the folder cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("x.nrrd", "x.npz", "._x.nrrd"):
+        ...         (Path(folder) / name).touch()
+        ...     sorted(label_maps(Path(folder), ".nrrd"))
+        ['x']
+    """
+    files = (f for f in folder.iterdir() if f.name.endswith(file_ending) and not f.name.startswith("."))
+    return {f.name.removesuffix(file_ending): f for f in files if f.is_file()}

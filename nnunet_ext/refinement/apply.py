@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from nnunet_ext.evaluation.cases import label_maps
 from nnunet_ext.files import write_text
 from nnunet_ext.inference.cases import CaseError, CaseFiles
 from nnunet_ext.inference.export import ProbabilityVolume, write_labels
@@ -153,13 +154,11 @@ def _without_probabilities(
     source: Path, cases: list[CaseFiles], *, file_ending: str
 ) -> dict[str, RefinedCase]:
     """Cases of which there is a label map alone."""
-    known = {case.name for case in cases}
-    labels = (file.name.removesuffix(file_ending) for file in source.glob(f"*{file_ending}"))
+    alone = set(label_maps(source, file_ending)) - {case.name for case in cases}
     remedy = "predict it again with --save_probabilities, or take its label map away"
     return {
         name: RefinedCase(name, "failed", reason=f"no {name}.npz beside its label map", remedy=remedy)
-        for name in sorted(labels)
-        if name not in known
+        for name in alone
     }
 
 

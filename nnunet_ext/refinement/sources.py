@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_ext.evaluation.cases import label_maps
 from nnunet_ext.files import checksum
 from nnunet_ext.inference.model import FINAL, Fold
 from nnunet_ext.refinement.outputs import Outputs
@@ -187,8 +188,8 @@ def _refuse_earlier_splits(
     validation: Path, split: dict[str, list[str]], *, fold: int, file_ending: str
 ) -> None:
     """Label maps stay from a validation under other splits, which the fold was trained under."""
-    validated = {file.name.removesuffix(file_ending) for file in validation.glob(f"*{file_ending}")}
-    trained = sorted((validated - set(split["val"])) & set(split["train"]))
+    validated = set(label_maps(validation, file_ending)) if validation.is_dir() else set()
+    trained = sorted(validated & set(split["train"]))
     if trained:
         raise InFoldError(
             f"{validation} holds label maps of {_some(trained)}, which fold {fold} trains on by "
