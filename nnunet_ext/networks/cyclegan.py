@@ -61,20 +61,17 @@ class ResNetGenerator(nn.Module):
             *_doubled(2 * features, features),
             nn.ReflectionPad3d(3),
             ThinConv3d(features, out_channels, 7),
-            nn.Tanh(),
         )
         self.apply(initialize)
 
-    @property
-    def last(self) -> nn.Conv3d:
-        """The convolution before tanh."""
-        convolution = self.layers[-2]
-        assert isinstance(convolution, nn.Conv3d)
-        return convolution
+    def begin_at_zero(self) -> None:
+        """Set the last convolution to 0, so that :meth:`logits` is 0 for any image."""
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def logits(self, image: Tensor) -> Tensor:
         """What :meth:`forward` gives, before tanh."""
-        result: Tensor = self.layers[:-1](image)
+        result: Tensor = self.layers(image)
         return result
 
     def forward(self, image: Tensor) -> Tensor:
@@ -86,8 +83,7 @@ class ResNetGenerator(nn.Module):
         Returns:
             (B, out_channels, Z, Y, X), between -1 and 1.
         """
-        result: Tensor = self.layers(image)
-        return result
+        return self.logits(image).tanh()
 
 
 class ThinConv3d(nn.Conv3d):

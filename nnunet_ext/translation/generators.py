@@ -41,7 +41,7 @@ class AnchoredGenerator(nn.Module):
     def __init__(self, generator: ResNetGenerator, table: Sequence[float] | None = None) -> None:
         super().__init__()
         self.generator = generator
-        nn.init.zeros_(generator.last.weight)
+        generator.begin_at_zero()
         values = [0.0] * (HISTOGRAM_BINS + 1) if table is None else list(table)
         self.register_buffer("table", torch.tensor(values))
 

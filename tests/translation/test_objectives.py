@@ -84,7 +84,7 @@ def test_what_is_anchored_at_the_ends_hardly_moves() -> None:
     """Air stays air however the network argues; in the middle the same argument decides."""
     table = [-1.0] * 64 + [0.0] * (HISTOGRAM_BINS + 1 - 64)
     generator = AnchoredGenerator(ResNetGenerator(features=2, blocks=1), table)
-    torch.nn.init.constant_(generator.generator.last.bias, 1.0)
+    torch.nn.init.constant_(generator.generator.layers[-1].bias, 1.0)
     image = torch.full(SIZE, -1.0)
     image[..., 4:] = 0.5
     found = generator(image)
