@@ -32,21 +32,15 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from refined_model import CONFIGURATION, RefinedModel, Row
+from refined_model import CONFIGURATION, FIRST, FORCED, RefinedModel, Row
 from typed_commands import Work
 
 from nnunet_ext.phantoms.whole_heart import LABELS, make_whole_heart
 
 PLANS = "nnUNetPlans"
-LOCAL_GRIDS = (1, 2)
 LOOK_ALIKES = (("LA", "RA"), ("LV", "RV"))
-FORCED = ("--force-refiner",)
 ROWS = (
-    Row("first, as it decides", "first", ()),
-    Row("first, refined", "first", FORCED),
-    Row("first, refined everywhere", "first", (*FORCED, "--everywhere")),
-    Row("first, local grid 2", "first", FORCED, local_grid=2),
-    Row("first, components", "first", None),
+    *FIRST,
     Row("planted, refined", "planted", FORCED),
     Row("planted, refined everywhere", "planted", (*FORCED, "--everywhere")),
     Row("planted, local grid 2", "planted", FORCED, local_grid=2),
@@ -162,12 +156,11 @@ def main() -> None:
     work.once("plan", "nnUNetv2_plan_experiment", "-d", work.number)
     work.preprocess(PLANS, CONFIGURATION)
     model = RefinedModel(work, trainer=f"nnUNetTrainer_{args.budget}_NoMirroring", plans=PLANS)
-    model.train(iterations=args.refiner_iterations, local_grids=LOCAL_GRIDS)
-    model.predict_first()
+    model.train(iterations=args.refiner_iterations)
     make_predictions(model, "planted", planted)
     make_predictions(model, "perfect", perfect)
     model.refine(ROWS)
-    model.print_held_out(LOCAL_GRIDS)
+    model.print_held_out()
     model.print_table(ROWS)
 
 

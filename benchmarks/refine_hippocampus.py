@@ -19,19 +19,10 @@ from pathlib import Path
 
 import SimpleITK as sitk
 from cascade_real import hippocampi
-from refined_model import CONFIGURATION, RefinedModel, Row
+from refined_model import CONFIGURATION, FIRST, RefinedModel
 from typed_commands import Work
 
 PLANS = "nnUNet2mmPlans"
-LOCAL_GRIDS = (1, 2)
-FORCED = ("--force-refiner",)
-ROWS = (
-    Row("first, as it decides", "first", ()),
-    Row("first, refined", "first", FORCED),
-    Row("first, refined everywhere", "first", (*FORCED, "--everywhere")),
-    Row("first, local grid 2", "first", FORCED, local_grid=2),
-    Row("first, components", "first", None),
-)
 
 
 def write_patients(work: Work, source: Path) -> None:
@@ -67,11 +58,10 @@ def main() -> None:
     work.once("plan", "nnUNetv2_plan_experiment", "-d", work.number, *spacing)
     work.preprocess(PLANS, CONFIGURATION)
     model = RefinedModel(work, trainer=f"nnUNetTrainer_{args.budget}", plans=PLANS)
-    model.train(iterations=args.refiner_iterations, local_grids=LOCAL_GRIDS)
-    model.predict_first()
-    model.refine(ROWS)
-    model.print_held_out(LOCAL_GRIDS)
-    model.print_table(ROWS)
+    model.train(iterations=args.refiner_iterations)
+    model.refine(FIRST)
+    model.print_held_out()
+    model.print_table(FIRST)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,18 @@ class Row:
     local_grid: int = 1
 
 
+FORCED = ("--force-refiner",)
+# Of the first network's own predictions.
+FIRST = (
+    Row("first, as it decides", "first", ()),
+    Row("first, refined", "first", FORCED),
+    Row("first, refined everywhere", "first", (*FORCED, "--everywhere")),
+    Row("first, local grid 2", "first", FORCED, local_grid=2),
+    Row("first, components", "first", None),
+)
+LOCAL_GRIDS = sorted({row.local_grid for row in FIRST})
+
+
 class RefinedModel:
     """A first network in two folds, its refiners, and what they make of predictions.
 
@@ -52,27 +64,24 @@ class RefinedModel:
         self.model = work.model(trainer, plans, CONFIGURATION)
         self.predictions = work.folder / "predicted"
 
-    def train(self, *, iterations: int, local_grids: Sequence[int]) -> None:
-        """Both folds with their probabilities, and a refiner for each local grid."""
+    def train(self, *, iterations: int) -> None:
+        """Both folds with their probabilities, a refiner for each local grid, and the test images."""
         work = self.work
         for fold in (0, 1):
-            command = ("nnUNetv2_train", work.number, CONFIGURATION, fold, "-tr", self.trainer)
-            more = ("--c",) if any((self.model / f"fold_{fold}").glob("checkpoint_*.pth")) else ()
-            work.once(f"train-{fold}", *command, "-p", self.plans, "--npz", "-device", "cpu", *more)
+            work.train(self.trainer, self.plans, CONFIGURATION, fold, "--npz")
         named = ("-c", CONFIGURATION, "-tr", self.trainer, "-p", self.plans, "--no-pbar")
-        for grid in local_grids:
+        for grid in LOCAL_GRIDS:
             options = ("--iterations", iterations, "--local-grid", grid, "--out", self.refiner(grid))
             work.once(f"refine-train-{grid}", "nnunet_ext", "refine", "train", work.number, *named, *options)
+        folders = ("-i", work.folder / "images", "-o", self.predictions / "first", "-m", self.model)
+        work.once(
+            "predict-first",
+            *("nnunet_ext", "predict", *folders, "--save-probabilities", "--device", "cpu", "--no-pbar"),
+        )
 
     def refiner(self, local_grid: int) -> Path:
         """Its folder."""
         return self.work.folder / f"refiner-{local_grid}"
-
-    def predict_first(self) -> None:
-        """Both folds over the test images, with probabilities."""
-        folders = ("-i", self.work.folder / "images", "-o", self.predictions / "first", "-m", self.model)
-        options = ("--save-probabilities", "--device", "cpu", "--no-pbar")
-        self.work.once("predict-first", "nnunet_ext", "predict", *folders, *options)
 
     def refine(self, rows: Sequence[Row]) -> None:
         """Every row's predictions."""
@@ -126,9 +135,9 @@ class RefinedModel:
         cases = json.loads(file.read_text())["cases"]
         return float(np.mean([case["changes"]["voxels"] for case in cases if case["changes"]]))
 
-    def print_held_out(self, local_grids: Sequence[int]) -> None:
+    def print_held_out(self) -> None:
         """What ``refine train`` found, and how long it took."""
-        for grid in local_grids:
+        for grid in LOCAL_GRIDS:
             content = json.loads((self.refiner(grid) / "refiner.json").read_text())
             seconds = (self.work.folder / "done" / f"refine-train-{grid}").read_text()
             threshold = content["unsure_below"]

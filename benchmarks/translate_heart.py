@@ -19,15 +19,14 @@ All through commands that a user types; what is finished is not run again.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
-from typed_commands import Work, print_machine
+from learned_translation import add_arguments, dice, gray_of, learn, print_errors, print_run, rows_of
+from typed_commands import Work
 
 from nnunet_ext.evaluation.statistics import compare, corrected
 from nnunet_ext.phantoms.materials import Material
@@ -41,7 +40,7 @@ NAMES = {
     MATCHED: "MatchedMR",
     ANCHOR: "AnchorAlone",
 }
-PLANS = "nnUNetTranslationPlans"
+MADE = {"translation": SYNTHETIC, "match": MATCHED, "anchor": ANCHOR}
 # Number of the mixed dataset: source of its synthetic cases, and their fraction.
 MIXES = {
     980: (SYNTHETIC, 0.0),
@@ -103,32 +102,13 @@ def write_phantoms(
 
 
 def translate(folder: Path, args: argparse.Namespace) -> None:
-    """Plans, data, the translation, and both kinds of synthetic CT."""
-    work = dataset(folder, MR)
+    """Plans, data, the translation, and all kinds of synthetic CT."""
     spacing_mm = [round(mm / n, 4) for mm, n in zip((170.0, 225.28, 225.28), args.size_vox, strict=True)]
-    work.once("fingerprints", "nnUNetv2_extract_fingerprint", "-d", MR, CT, "-np", 1)
-    options = ("--spacing-mm", *spacing_mm, "--patch-size", *args.patch_size, "--window", *WINDOW_HU)
-    work.once("plan-translation", "nnunet_ext", "translate", "plan", MR, CT, *options)
-    preprocess = ("nnUNetv2_preprocess", "-d", MR, CT, "-plans_name", PLANS, "-c", "3d_fullres", "-np", 1)
-    work.once("preprocess-translation", *preprocess)
-    size = ("--features", args.features, "--blocks", args.blocks)
-    size += ("--discriminator-features", args.discriminator_features)
-    train = ("nnunet_ext", "translate", "train", MR, CT, "--device", "cpu")
-    run = ("--picture-every", max(1, args.steps // 5), "--workers", 1, "--checkpoint-every", 100)
-    more = ("--structure-weight", args.structure_weight, "--identity-weight", args.identity_weight)
-    more += ("--cycle-weight", args.cycle_weight, *(["--anchored"] if args.anchored else []))
-    lengths = {"translation": (SYNTHETIC, args.steps)}
-    if args.anchored:
-        lengths["anchor"] = (ANCHOR, 1)
-    for name, (number, steps) in lengths.items():
-        out = ("--out", folder / name, "--steps", steps)
-        work.once(f"train-{name}", *train, *out, *size, *run, *more)
-        apply = ("nnunet_ext", "translate", "apply", folder / name, MR, "--dataset-id", number)
-        work.once(f"apply-{name}", *apply, "--name", NAMES[number])
-    work.once("match", "nnunet_ext", "translate", "match", MR, CT, "--dataset-id", MATCHED)
+    planned = ("--spacing-mm", *spacing_mm, "--patch-size", *args.patch_size, "--window", *WINDOW_HU)
+    learn(dataset(folder, MR), args, pair=(MR, CT), made=MADE, names=NAMES, planned=planned)
 
 
-def errors(folder: Path, number: int | None) -> dict[str, float]:
+def errors(folder: Path, number: int | None, *, gray: float) -> dict[str, float]:
     """Of a dataset's synthetic CT, or of a gray image, means over cases; HU are clipped to the window."""
     found: dict[str, list[float]] = {}
     for file in sorted((folder / "true_ct").glob("*.npz")):
@@ -136,7 +116,7 @@ def errors(folder: Path, number: int | None) -> dict[str, float]:
             true, tissue = saved["hu"].astype(np.float32).clip(*WINDOW_HU), saved["tissue"]
         body = ~np.isin(tissue, OUTSIDE)
         if number is None:
-            synthetic = np.full(true.shape, gray_of(folder), np.float32)
+            synthetic = np.full(true.shape, gray, np.float32)
         else:
             image = (
                 folder / "raw" / f"Dataset{number}_{NAMES[number]}" / "imagesTr" / f"{file.stem}_0000.nii.gz"
@@ -150,18 +130,6 @@ def errors(folder: Path, number: int | None) -> dict[str, float]:
             masks = [(image > low) & (image < high) & body for image in (true, synthetic)]
             found.setdefault(f"Dice of {structure}", []).append(dice(*masks))
     return {metric: float(np.mean(values)) for metric, values in found.items()}
-
-
-def gray_of(folder: Path) -> float:
-    """Median HU of the bodies of the CT that training is shown."""
-    files = sorted((folder / "raw" / dataset(folder, CT).name / "imagesTr").glob("*.nii.gz"))
-    images = [sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files]
-    return float(np.median(np.concatenate([image[image > -500] for image in images])))
-
-
-def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """2 |A and B| / (|A| + |B|)."""
-    return 2 * float((one & other).sum()) / max(1.0, float(one.sum() + other.sum()))
 
 
 def train_arms(folder: Path, budget: str) -> dict[str, dict[str, Any]]:
@@ -190,14 +158,6 @@ def train_arms(folder: Path, budget: str) -> dict[str, dict[str, Any]]:
             way, trainer=trainer, plans="nnUNetPlans", configuration="3d_fullres", fold="all"
         )
     return found
-
-
-def print_errors(rows: Mapping[str, Mapping[str, float]]) -> None:
-    """One line a method."""
-    metrics = list(next(iter(rows.values())))
-    print(f"| | {' | '.join(metrics)} |\n|---|{'---|' * len(metrics)}")
-    for name, row in rows.items():
-        print(f"| {name} | {' | '.join(f'{row[m]:.3g}' for m in metrics)} |")
 
 
 def print_scores(found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -239,15 +199,8 @@ def main() -> None:
     parser.add_argument("--test-cases", type=int, default=10, help="unseen CT phantoms (10)")
     parser.add_argument("--size-vox", type=int, nargs=3, default=(40, 48, 48))
     parser.add_argument("--patch-size", type=int, nargs=3, default=(40, 48, 48))
-    parser.add_argument("--steps", type=int, default=3000, help="of the translation (3000)")
-    parser.add_argument("--features", type=int, default=16, help="of the generators (16)")
-    parser.add_argument("--blocks", type=int, default=3, help="of the generators (3)")
-    parser.add_argument("--discriminator-features", type=int, default=32)
-    parser.add_argument("--identity-weight", type=float, default=1.0)
-    parser.add_argument("--structure-weight", type=float, default=0.0)
-    parser.add_argument("--cycle-weight", type=float, default=10.0)
+    add_arguments(parser, steps=3000)
     parser.add_argument("--first-seed", type=int, default=100, help="of the phantoms (100)")
-    parser.add_argument("--anchored", action="store_true", help="begin as a table of intensities")
     parser.add_argument("--budget", default="6epochs_25iters", help="of every training")
     parser.add_argument("--no-downstream", action="store_true", help="stop after the translation")
     args = parser.parse_args()
@@ -258,14 +211,10 @@ def main() -> None:
     phantoms = {name: settings[name] for name in ("cases", "test_cases", "size_vox", "first_seed")}
     write_phantoms(folder, **phantoms)
     translate(folder, args)
-    print_machine()
-    print(json.dumps(settings))
-    seconds = float((folder / "done" / "train-translation").read_text())
-    print(f"{seconds / args.steps:.2f} s a step of the translation, with its start")
-    rows = {"translation": SYNTHETIC, "histogram matching": MATCHED, "a gray image": None}
-    if args.anchored:
-        rows["its beginning (one step)"] = ANCHOR
-    print_errors({name: errors(folder, number) for name, number in rows.items()})
+    print_run(dataset(folder, MR), settings)
+    gray = gray_of((folder / "raw" / dataset(folder, CT).name / "imagesTr").glob("*.nii.gz"), body_hu=-500.0)
+    rows = rows_of(args, MADE)
+    print_errors({name: errors(folder, number, gray=gray) for name, number in rows.items()})
     if not args.no_downstream:
         print_scores(train_arms(folder, args.budget))
 

@@ -19,31 +19,37 @@ All through commands that a user types; what is finished is not run again.
 from __future__ import annotations
 
 import argparse
-import functools
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from learned_translation import (
+    add_arguments,
+    dice,
+    gray_of,
+    learn,
+    print_errors,
+    print_run,
+    rows_of,
+)
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
-from translate_heart import dice, print_errors
-from typed_commands import Work, print_machine
+from typed_commands import Work
 
 from nnunet_ext.evaluation.report.overlays import fullest_slice
 
 MR, CT, SYNTHETIC, MATCHED, ANCHOR = 991, 992, 993, 994, 995
 NAMES = {SYNTHETIC: "SyntheticCT", MATCHED: "MatchedMR", ANCHOR: "AnchorAlone"}
-PLANS = "nnUNetTranslationPlans"
+MADE = {"translation": SYNTHETIC, "match": MATCHED, "anchor": ANCHOR}
 MISALIGNED = {"STS_002", "STS_008", "STS_019"}
 # The data's own slices, and pixels of a size at which ten patients and an hour are enough to learn something.
 SPACING_MM, PATCH_VOX = (3.27, 2.5, 2.5), (24, 32, 32)
 WINDOW_HU = (-1000.0, 1000.0)
 BONE_HU = 200.0
-TISSUES_HU = {"fat": (-150.0, -30.0), "muscle": (0.0, 100.0), "bone": (BONE_HU, 3100.0)}
 BODY_HU = -300.0
+TISSUES_HU = {"fat": (-150.0, -30.0), "muscle": (0.0, 100.0), "bone": (BONE_HU, 3100.0)}
 
 
 def convert(work: Work, source: Path) -> None:
@@ -64,30 +70,6 @@ def convert(work: Work, source: Path) -> None:
         work.once(f"convert-{number}", *command, "--label", "GTV=1", "--key", key, "--accept-misplaced")
 
 
-def translate(work: Work, args: argparse.Namespace) -> None:
-    """Plans, data, the translation, and both kinds of synthetic CT."""
-    work.once("fingerprints", "nnUNetv2_extract_fingerprint", "-d", MR, CT, "-np", 1)
-    options = ("--spacing-mm", *SPACING_MM, "--patch-size", *PATCH_VOX, "--window", *WINDOW_HU)
-    work.once("plan", "nnunet_ext", "translate", "plan", MR, CT, *options)
-    preprocess = ("nnUNetv2_preprocess", "-d", MR, CT, "-plans_name", PLANS, "-c", "3d_fullres", "-np", 1)
-    work.once("preprocess", *preprocess)
-    size = ("--features", args.features, "--blocks", args.blocks)
-    size += ("--discriminator-features", 2 * args.features)
-    run = ("--picture-every", max(1, args.steps // 5), "--workers", 1, "--checkpoint-every", 100)
-    more = ("--structure-weight", args.structure_weight, "--identity-weight", args.identity_weight)
-    more += ("--cycle-weight", args.cycle_weight, *(["--anchored"] if args.anchored else []))
-    train = ("nnunet_ext", "translate", "train", MR, CT, "--device", "cpu", *size, *run, *more)
-    lengths = {"translation": (SYNTHETIC, args.steps)}
-    if args.anchored:
-        lengths["anchor"] = (ANCHOR, 1)
-    for name, (number, steps) in lengths.items():
-        model = work.folder / name
-        work.once(f"train-{name}", *train, "--out", model, "--steps", steps)
-        apply = ("nnunet_ext", "translate", "apply", model, MR, "--dataset-id", number)
-        work.once(f"apply-{name}", *apply, "--name", NAMES[number])
-    work.once("match", "nnunet_ext", "translate", "match", MR, CT, "--dataset-id", MATCHED)
-
-
 def aligned_cases(work: Work, source: Path) -> dict[str, Path]:
     """The patients' own CT, by the case of their MR."""
     patients = sorted(p.name for p in source.iterdir() if p.is_dir())[::2]
@@ -102,12 +84,12 @@ def aligned_cases(work: Work, source: Path) -> dict[str, Path]:
     }
 
 
-def errors(work: Work, number: int | None, cases: dict[str, Path]) -> dict[str, float]:
+def errors(work: Work, number: int | None, cases: dict[str, Path], *, gray: float) -> dict[str, float]:
     """Means over patients of a dataset's synthetic CT, or of a gray image; HU are clipped to the window."""
     rows = []
     for case, ct_file in cases.items():
         synthetic, true, common = on_one_grid(work, number or MATCHED, case, ct_file)
-        synthetic = synthetic.clip(*WINDOW_HU) if number else np.full_like(true, gray_of(work))
+        synthetic = synthetic.clip(*WINDOW_HU) if number else np.full_like(true, gray)
         true = true.clip(*WINDOW_HU)
         away = np.abs(true - synthetic)
         row = {"MAE (HU)": float(away[common].mean())}
@@ -118,14 +100,6 @@ def errors(work: Work, number: int | None, cases: dict[str, Path]) -> dict[str, 
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     errors_hu = [row["MAE (HU)"] for row in rows]
     return {**means, "lowest": min(errors_hu), "highest": max(errors_hu)}
-
-
-@functools.cache
-def gray_of(work: Work) -> float:
-    """Median HU of the bodies of the CT that training is shown."""
-    files = sorted((work.folder / "raw" / f"Dataset{CT}_Volumes" / "imagesTr").glob("*.nii.gz"))
-    images = [sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[:, ::4, ::4] for file in files]
-    return float(np.median(np.concatenate([image[image > BODY_HU] for image in images])))
 
 
 def on_one_grid(
@@ -183,30 +157,23 @@ def main() -> None:
     )
     parser.add_argument("work", type=Path, help="folder for everything")
     parser.add_argument("source", type=Path, help="folder of the patients, STS_0xx")
-    parser.add_argument("--steps", type=int, default=5000, help="of the translation (5000)")
-    parser.add_argument("--features", type=int, default=16, help="of the generators (16)")
-    parser.add_argument("--blocks", type=int, default=3, help="of the generators (3)")
-    parser.add_argument("--identity-weight", type=float, default=1.0)
-    parser.add_argument("--structure-weight", type=float, default=0.0)
-    parser.add_argument("--cycle-weight", type=float, default=10.0)
-    parser.add_argument("--anchored", action="store_true", help="begin as a table of intensities")
+    add_arguments(parser, steps=5000)
     args = parser.parse_args()
     work = Work(args.work.resolve(), MR, f"Dataset{MR}_Volumes")
     work.folder.mkdir(parents=True, exist_ok=True)
     settings = {name: value for name, value in vars(args).items() if name not in ("work", "source")}
     work.require_same(settings)
     convert(work, args.source)
-    translate(work, args)
+    planned = ("--spacing-mm", *SPACING_MM, "--patch-size", *PATCH_VOX, "--window", *WINDOW_HU)
+    learn(work, args, pair=(MR, CT), made=MADE, names=NAMES, planned=planned)
     cases = aligned_cases(work, args.source)
     draw(work, cases, work.folder / "patients.png")
-    print_machine()
-    print(json.dumps(settings))
-    seconds = float((work.folder / "done" / "train-translation").read_text())
-    print(f"{seconds / args.steps:.2f} s a step of the translation, with its start; {len(cases)} patients")
-    rows = {"translation": SYNTHETIC, "histogram matching": MATCHED, "a gray image": None}
-    if args.anchored:
-        rows["its beginning (one step)"] = ANCHOR
-    print_errors({name: errors(work, number, cases) for name, number in rows.items()})
+    print_run(work, settings)
+    print(f"{len(cases)} patients")
+    shown = (work.folder / "raw" / f"Dataset{CT}_Volumes" / "imagesTr").glob("*.nii.gz")
+    gray = gray_of(shown, body_hu=BODY_HU)
+    rows = rows_of(args, MADE)
+    print_errors({name: errors(work, number, cases, gray=gray) for name, number in rows.items()})
 
 
 if __name__ == "__main__":

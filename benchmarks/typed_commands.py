@@ -160,13 +160,13 @@ class Work:
         """Folder of a model."""
         return self.folder / "results" / self.name / f"{trainer}__{plans}__{configuration}"
 
-    def train(self, trainer: str, plans: str, configuration: str, fold: int | str) -> None:
+    def train(self, trainer: str, plans: str, configuration: str, fold: int | str, *options: Any) -> None:
         """Train a fold, going on where it was interrupted."""
         command = ("nnUNetv2_train", self.number, configuration, fold, "-p", plans, "-tr", trainer)
         folder = self.model(trainer, plans, configuration) / f"fold_{fold}"
         more = ("--c",) if any(folder.glob("checkpoint_*.pth")) else ()
         name = f"train-{self.number}-{trainer}-{plans}-{configuration}-{fold}"
-        self.once(name, *command, "-device", "cpu", *more)
+        self.once(name, *command, "-device", "cpu", *options, *more)
 
     def predict(
         self,
